@@ -1,0 +1,57 @@
+# What people and CI run. Packages come from the lock files into .venv, again whenever a lock file changes.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: run test check schema bench lock
+PYTHON ?= python3
+
+# The embedded stores, the demo network (not with DEMO=0) and the API; see README.md for the settings.
+run: .venv/run.stamp
+	@$(if $(DEMO),CAREGRAPH_DEMO=$(DEMO)) exec .venv/bin/python -m workers run
+
+test: .venv/dev.stamp
+	.venv/bin/python -m pytest $(ARGS)
+
+check: .venv/dev.stamp
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/pyright
+
+schema: .venv/dev.stamp
+	.venv/bin/python -m graph.schema > .venv/schema.graphql
+	mv .venv/schema.graphql schema.graphql
+
+bench: .venv/dev.stamp
+	.venv/bin/python -m pytest -m bench $(ARGS)
+
+# Resolves the versions in pyproject.toml again; the second file holds the first one's versions and the tools.
+lock:
+	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
+	$(PYTHON) -m venv "$$tools"; "$$tools/bin/pip" install --quiet --disable-pip-version-check uv; \
+	compile() { "$$tools/bin/uv" pip compile --quiet pyproject.toml --group embedded --group demo --python-version 3.11 \
+		--generate-hashes --no-annotate --no-header "$$@"; }; \
+	compile --output-file requirements.lock; \
+	compile --group dev --constraint requirements.lock --output-file requirements-dev.lock
+
+.venv/run.stamp: requirements.lock
+	@$(call install,$<)
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.lock
+	@$(call install,$<)
+	@touch .venv/run.stamp $@
+
+define install
+fail() { echo "error: $$1" >&2; exit 1; }; \
+command -v $(PYTHON) >/dev/null || fail "$(PYTHON) is missing (Debian: apt-get install python3 python3-venv)"; \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed; set PYTHON=…"; \
+$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	|| fail "Python's venv module is missing (Debian: apt-get install python3-venv)"; \
+if ! .venv/bin/python -c 'import pip' 2>/dev/null; then $(PYTHON) -m venv --clear .venv; fi; \
+all=$$(grep -c '^[A-Za-z0-9]' $(1)); echo "Installing the $$all packages of $(1) into .venv …"; \
+.venv/bin/python -m pip install --require-hashes --requirement $(1) \
+	--disable-pip-version-check --no-input --progress-bar off --retries 2 2>.venv/pip.log \
+	| awk -v all="$$all" '/^(Collecting|Processing|Requirement already)/ && ++n % 20 == 0 { print "  " n " of " all; fflush() } \
+		/^Installing/ { print "  unpacking"; fflush() }' \
+	|| fail "the packages could not be installed; is the package registry reachable? (pip's words: .venv/pip.log)"
+endef

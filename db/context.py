@@ -1,0 +1,51 @@
+"""The signed context that PostgreSQL verifies before it shows a row, and the keys derived from the one secret."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import time
+
+from db.caller import Caller
+
+CONTEXT_TTL_S = 60
+"""Seconds that a signed context is good for: longer than any request, too short to be worth stealing."""
+
+_BLOCK = 64
+
+
+def derive(secret: bytes, purpose: str) -> bytes:
+    """Key of 32 bytes for one purpose; keys of different purposes say nothing about each other (RFC 5869's expand)."""
+    return hmac.digest(secret, f"caregraph:{purpose}".encode(), hashlib.sha256)
+
+
+def role_password(secret: bytes, role: str) -> str:
+    """Password of a PostgreSQL role, so that no password needs to be stored."""
+    return derive(secret, f"role:{role}").hex()
+
+
+def pads(secret: bytes) -> tuple[bytes, bytes]:
+    """Inner and outer padded key of HMAC-SHA-256 (RFC 2104), as `access.context_key` holds them."""
+    key = derive(secret, "context").ljust(_BLOCK, b"\0")
+    return bytes(byte ^ 0x36 for byte in key), bytes(byte ^ 0x5C for byte in key)
+
+
+def sign(secret: bytes, caller: Caller, expires: int | None = None) -> str:
+    """Context of a caller as `app.context` carries it.
+
+    `expires`: seconds since 1970; by default CONTEXT_TTL_S from now. Every part is made of [0-9A-Za-z_|-] only, so the
+    text is safe inside an SQL literal.
+    """
+    parts = [
+        "v1",
+        str(caller.facility_id),
+        str(caller.department_id or ""),
+        caller.profile.value,
+        caller.purpose.value,
+        base64.urlsafe_b64encode(caller.subject.encode()).decode().rstrip("="),
+        str(expires if expires is not None else int(time.time()) + CONTEXT_TTL_S),
+    ]
+    payload = "|".join(parts)
+    mac = hmac.digest(derive(secret, "context"), payload.encode(), hashlib.sha256)
+    return f"{payload}|{mac.hex()}"

@@ -1,0 +1,41 @@
+"""Roles of PostgreSQL: who owns, who sees, who writes, and one login for each access profile.
+
+Made by every migration run, before the first file, because views and policies name them. Passwords are derived from
+CAREGRAPH_SECRET, so a rotated secret takes effect with the next migration.
+"""
+
+from __future__ import annotations
+
+from db.caller import Profile
+from db.context import role_password
+
+WORKER = "caregraph_worker"
+"""Login of the processes that write (import, demo, lifecycle): all facilities, no DDL."""
+
+GROUP_ROLES = {
+    "caregraph_owner": "NOLOGIN",
+    "caregraph_view": "NOLOGIN",
+    # Owner of the search function: the one reader that row-level security does not bind; the function does.
+    "caregraph_search": "NOLOGIN BYPASSRLS",
+}
+"""Roles that nobody logs in with."""
+
+
+def ddl(secret: bytes) -> list[str]:
+    """Statements that make every role, and give each login its password; safe to run again."""
+    logins = [WORKER, *(f"caregraph_{profile.value}" for profile in Profile)]
+    statements = [_create(role, attributes) for role, attributes in GROUP_ROLES.items()]
+    for role in logins:
+        statements.append(_create(role, "LOGIN"))
+        statements.append(f"ALTER ROLE {role} PASSWORD '{role_password(secret, role)}'")
+    statements += [f"ALTER ROLE caregraph_{p.value} SET search_path = {p.value}" for p in Profile]
+    # CREATEROLE without SUPERUSER must be a member of what it acts as.
+    statements += [f"GRANT {role} TO CURRENT_USER" for role in GROUP_ROLES]
+    return statements
+
+
+def _create(role: str, attributes: str) -> str:
+    return (
+        f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') "
+        f"THEN CREATE ROLE {role} {attributes}; END IF; END $$"
+    )

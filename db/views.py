@@ -1,0 +1,101 @@
+"""Masked views: for every profile a schema of views in which each column already has the form that the policy gives.
+
+Made anew by every migration run from `access.column_kind` (declared in the migrations) and db/policy.toml. The loaders'
+SQL is the same for all profiles; the login role's search path chooses the views.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from db.caller import Profile
+from db.policy import Form, Phi, form
+
+IDENTIFIER_KINDS = (
+    Phi.MEDICAL_RECORD_NUMBER,
+    Phi.SSN,
+    Phi.LICENSE_NUMBER,
+    Phi.HEALTH_PLAN_NUMBER,
+    Phi.ACCOUNT_NUMBER,
+    Phi.OTHER_IDENTIFIER,
+)
+"""Kinds that a row of patient_identifier names in its own column `kind` (declared BY_KIND)."""
+
+TEXT_FORMS = {
+    Form.YEAR: "access.mask_year({column}::text)",
+    Form.LAST4: "access.mask_last4({column}::text)",
+    Form.INITIAL: "access.mask_initial({column}::text)",
+}
+"""Masked forms of one text; a form that does not fit a column's type hides it."""
+
+
+SEARCH = "access.search_patients(text[], text, numeric, uuid, int)"
+"""Runs past row-level security, inside the verified facility; only who may read names may search by them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One declared column: its table, PostgreSQL type, PHI kind ('NONE', 'BY_KIND' or a Phi) and place."""
+
+    table: str
+    name: str
+    type: str
+    kind: str
+
+
+def profile_ddl(schema: str, profile: Profile, columns: Sequence[Column]) -> str:
+    """DDL of the masked views of one profile over the tables of a schema."""
+    tables: Mapping[str, list[Column]] = defaultdict(list)
+    for column in columns:
+        tables[column.table].append(column)
+    target, role = profile.value, f"caregraph_{profile.value}"
+    statements = [
+        f"DROP SCHEMA IF EXISTS {target} CASCADE",
+        f"CREATE SCHEMA {target} AUTHORIZATION caregraph_view",
+        "SET LOCAL ROLE caregraph_view",
+        *(_view(schema, target, profile, table, listed) for table, listed in tables.items()),
+        f"GRANT USAGE ON SCHEMA {target} TO {role}",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA {target} TO {role}",
+        "RESET ROLE",
+    ]
+    if schema == "clinical" and form(profile, Phi.NAME) is Form.SHOW:
+        statements.append(f"GRANT EXECUTE ON FUNCTION {SEARCH} TO {role}")
+    return ";\n".join(statements)
+
+
+def _view(schema: str, target: str, profile: Profile, table: str, columns: Sequence[Column]) -> str:
+    listed = ",\n    ".join(f'{masked(profile, column)} AS "{column.name}"' for column in columns)
+    hidden = any(column.name == "id" and masked(profile, column) != '"id"' for column in columns)
+    where = "\nWHERE false" if hidden else ""
+    return f'CREATE VIEW {target}."{table}" AS SELECT\n    {listed}\nFROM {schema}."{table}"{where}'
+
+
+def masked(profile: Profile, column: Column) -> str:
+    """SQL expression of a column as a profile sees it."""
+    name = f'"{column.name}"'
+    if column.kind == "NONE":
+        return name
+    if column.kind == "BY_KIND":
+        cases = " ".join(
+            f"WHEN '{kind.value}' THEN {_formed(form(profile, kind), column)}" for kind in IDENTIFIER_KINDS
+        )
+        return f"CASE kind {cases} END"
+    return _formed(form(profile, Phi(column.kind)), column)
+
+
+def _formed(wanted: Form, column: Column) -> str:
+    name = f'"{column.name}"'
+    is_text = column.type in ("text", "access.fhir_date", "access.fhir_date_time")
+    if wanted is Form.SHOW:
+        return name
+    if wanted is Form.YEAR and column.name == "birth_date":
+        return "access.mask_birth_year(birth_date::text, deceased_date_time::text)"
+    if wanted is Form.YEAR and column.type == "timestamp with time zone":
+        return f"date_trunc('year', {name}, 'UTC')"
+    if wanted is Form.ZIP3 and column.type == "jsonb":
+        return f"access.mask_address({name})"
+    if wanted in TEXT_FORMS and is_text:
+        return TEXT_FORMS[wanted].format(column=name)
+    return f"NULL::{column.type}"

@@ -1,0 +1,252 @@
+"""Snowflake: research datasets and aggregates, over the connector's native asyncio; the only module that imports it.
+
+Every caller reads through VISIBLE, which stands before each statement with the caller's profile and facility as bound
+parameters: loaders name `research_dataset`, `research_dataset_version`, `research_aggregate`, never the tables behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, LiteralString, TypeAlias, TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import aiohttp
+from snowflake.connector.aio import SnowflakeConnection
+from snowflake.connector.errors import Error, ProgrammingError
+
+from db.caller import Caller
+from db.errors import SettingsError, StoreError, StoreUnavailable
+from db.guard import Guard
+from db.policy import Form, Phi, form
+from db.postgres import Record, statement_name
+from db.settings import Settings
+
+T = TypeVar("T")
+Row: TypeAlias = tuple[Any, ...]
+Connection: TypeAlias = Any
+"""A SnowflakeConnection, whose methods have no complete types."""
+
+MIGRATIONS = Path(__file__).with_name("migrations") / "warehouse"
+REAL_ONLY = "-- real server only"
+"""First line of a migration whose DDL the embedded warehouse does not know."""
+
+POOL_MAX = 4
+"""Connections of this process; each runs one query at a time."""
+
+NETWORK_TIMEOUT_S = 8
+"""Seconds for which the connector itself tries again: it does so on every HTTP 500."""
+
+CLOSE_S = 0.5
+"""Seconds that a goodbye to the server may take; it must not delay what failed."""
+
+LOAD_ROWS = 5000
+"""Rows of one INSERT: as one JSON parameter they stay well under the 16 MB of a VARIANT."""
+
+STORED = "stored_"
+"""How the names of the tables behind VISIBLE begin."""
+
+VISIBLE = f"""WITH research_dataset AS (
+    SELECT d.*
+    FROM {STORED}dataset AS d
+    JOIN {STORED}dataset_profile AS p ON p.dataset_id = d.id
+    WHERE p.profile = ?
+), research_dataset_version AS (
+    SELECT v.*
+    FROM {STORED}dataset_version AS v
+    JOIN research_dataset AS d ON d.id = v.dataset_id
+), research_aggregate AS (
+    SELECT a.*
+    FROM {STORED}aggregate AS a
+    JOIN research_dataset_version AS v ON v.dataset_id = a.dataset_id AND v.version = a.version
+    WHERE (a.facility_id IS NULL OR a.facility_id = ?) AND ? = '{Form.SHOW.value}'
+)
+"""
+"""What a caller may see: datasets of the profile (first parameter), their registered versions, and of those the cells of
+the caller's facility (second) and of the network, if the policy shows the profile clinical facts (third)."""
+
+RECORDED = "SELECT name, sha256 FROM caregraph_migration"
+RECORD = """INSERT INTO caregraph_migration (name, sha256)
+SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM caregraph_migration WHERE name = ?)"""
+RECORDS = "CREATE TABLE IF NOT EXISTS caregraph_migration (name VARCHAR(200) NOT NULL, sha256 VARCHAR(64) NOT NULL)"
+
+logging.getLogger("snowflake.connector").setLevel(logging.CRITICAL + 1)  # its records quote statements and addresses
+
+
+def array(values: Sequence[object]) -> str:
+    """A list as one parameter, for `TABLE(FLATTEN(input => PARSE_JSON(?)))`: one statement serves any length."""
+    return json.dumps(values)
+
+
+class Warehouse:
+    """One schema of Snowflake, with a small pool of connections opened when first used."""
+
+    def __init__(self, name: str, url: str, timeout_s: float) -> None:
+        self.name = name
+        self.guard = Guard(name, timeout_s, POOL_MAX)
+        self._login = _login(url)
+        self._idle: list[Connection] = []
+
+    def session(self, caller: Caller, record: Record) -> Session:
+        """What one caller may read."""
+        return Session(self, caller, record)
+
+    async def ready(self) -> None:
+        """Returns when the warehouse answers and is migrated. Raises StoreError."""
+        await self.query(f"{VISIBLE}SELECT id FROM research_dataset LIMIT 0", ("", "", ""), again=True)
+
+    async def close(self) -> None:
+        """Closes the idle connections."""
+        while self._idle:
+            await _close(self._idle.pop())
+
+    async def worker_execute(self, sql: LiteralString, *params: object) -> Sequence[Row]:
+        """Rows of one statement over all facilities: for processes, never for a caller. Raises StoreError."""
+        return await self.query(sql, params, again=False)
+
+    async def worker_load(
+        self, table: LiteralString, columns: Mapping[LiteralString, LiteralString], rows: Sequence[Row]
+    ) -> None:
+        """Appends rows, in the order of `columns` (name → Snowflake type). Values are JSON's: text, numbers, None.
+
+        An INSERT from one JSON parameter needs no stage and no file, and takes 0.1 s for thousands of rows.
+        """
+        values = ", ".join(f"value[{place}]::{kind}" for place, kind in enumerate(columns.values()))
+        source = "TABLE(FLATTEN(input => PARSE_JSON(?)))"
+        sql = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM {source}"
+        for start in range(0, len(rows), LOAD_ROWS):
+            await self.query(sql, (array(rows[start : start + LOAD_ROWS]),), again=False)
+
+    async def query(self, sql: str, params: Sequence[object], *, again: bool) -> Sequence[Row]:
+        """Rows of one statement under this store's guard; once more on a new connection where `again` allows it, since
+        an idle connection may be of a server that has gone. Raises StoreError without the driver's text."""
+
+        async def attempt(connection: Connection) -> Sequence[Row]:
+            cursor = connection.cursor()
+            await cursor.execute(sql, tuple(params) or None)
+            return [tuple(row) for row in await cursor.fetchall()]
+
+        async def mapped() -> Sequence[Row]:
+            try:
+                return await self._on_connection(attempt, again=again)
+            except ProgrammingError as error:
+                raise StoreError(self.name, f"Statement refused by {self.name} ({error.sqlstate}).") from None
+            except (Error, aiohttp.ClientError, OSError):
+                raise StoreUnavailable(self.name) from None
+
+        return await self.guard.run(mapped)
+
+    async def _on_connection(self, call: Callable[[Connection], Awaitable[T]], *, again: bool) -> T:
+        if again and self._idle:
+            try:
+                return await self._run(self._idle.pop(), call)
+            except ProgrammingError:
+                raise
+            except (Error, aiohttp.ClientError, OSError):
+                await self.close()
+        connection = self._idle.pop() if self._idle else SnowflakeConnection(**self._login)
+        return await self._run(connection, call)
+
+    async def _run(self, connection: Connection, call: Callable[[Connection], Awaitable[T]]) -> T:
+        """The call's result; the connection is kept for the next one only when nothing went wrong on it."""
+        try:
+            if connection.is_closed():
+                await connection.connect()
+            result = await call(connection)
+        except BaseException:
+            await _close(connection)
+            raise
+        self._idle.append(connection)
+        return result
+
+
+class Session:
+    """One caller's reads."""
+
+    def __init__(self, warehouse: Warehouse, caller: Caller, record: Record) -> None:
+        self._warehouse = warehouse
+        self._caller = caller
+        self._record = record
+
+    async def fetch(self, sql: LiteralString, *params: object) -> Sequence[Row]:
+        """Rows of one `/* name */ SELECT …` over what the caller may see. Raises StoreError."""
+        name = statement_name(sql)
+        if STORED in sql:
+            raise ValueError("A caller's statement reads what VISIBLE shows, not the tables behind it.")
+        self._record(self._warehouse.name, name)
+        clinical = form(self._caller.profile, Phi.CLINICAL).value
+        caller = (self._caller.profile.value, str(self._caller.facility_id), clinical)
+        _, _, select = sql.partition("*/")
+        return await self._warehouse.query(f"/* {name} */ {VISIBLE}{select}", (*caller, *params), again=True)
+
+
+async def migrate_warehouse(configured: Settings) -> Sequence[str]:
+    """Brings the warehouse up to date; names of the files applied.
+
+    Raises SettingsError when a file that was applied has changed since, StoreError when the warehouse refuses one.
+    """
+    warehouse = Warehouse("warehouse", configured.warehouse_url, 60)
+    try:
+        return await _migrate(warehouse)
+    finally:
+        await warehouse.close()
+
+
+async def _migrate(warehouse: Warehouse) -> Sequence[str]:
+    await warehouse.worker_execute(RECORDS)
+    done = {str(name): str(sha256) for name, sha256 in await warehouse.worker_execute(RECORDED)}
+    real = await _is_real(warehouse)
+    applied: list[str] = []
+    for path in sorted(MIGRATIONS.glob("*.sql")):
+        text = path.read_text(encoding="utf-8")
+        checksum = hashlib.sha256(text.encode()).hexdigest()
+        if path.name in done:
+            if done[path.name] != checksum:
+                raise SettingsError(f"Migration warehouse/{path.name} was applied and has changed since.")
+        elif real or not text.startswith(REAL_ONLY):
+            for statement in text.split(";\n"):
+                if statement.strip():
+                    await warehouse.query(statement, (), again=False)
+            await warehouse.worker_execute(RECORD, path.name, checksum, path.name)
+            applied.append(path.name)
+    return applied
+
+
+async def _is_real(warehouse: Warehouse) -> bool:
+    """Whether this is Snowflake itself: the embedded warehouse says of every session that its role is duckdb."""
+    [(role,)] = await warehouse.worker_execute("SELECT CURRENT_ROLE()")
+    return str(role).lower() != "duckdb"
+
+
+def _login(url: str) -> dict[str, Any]:
+    """Connection parameters of snowflake://user:password@host:port/database/schema?account=…&warehouse=…&protocol=…"""
+    parts = urlsplit(url)
+    place = parts.path.strip("/").split("/")
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    if len(place) != 2 or "account" not in query:
+        raise SettingsError("CAREGRAPH_WAREHOUSE_URL must name /database/schema and ?account=….")
+    return query | {
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        "host": parts.hostname,
+        "port": parts.port or (80 if query.get("protocol") == "http" else 443),
+        "database": place[0],
+        "schema": place[1],
+        "login_timeout": NETWORK_TIMEOUT_S,
+        "network_timeout": NETWORK_TIMEOUT_S,
+        "paramstyle": "qmark",  # bound by the server, never written into the statement
+        "disable_ocsp_checks": True,  # would ask third parties; certificates are verified all the same
+        "session_parameters": {"CLIENT_TELEMETRY_ENABLED": False, "TIMEZONE": "UTC", "QUERY_TAG": "caregraph"},
+    }
+
+
+async def _close(connection: Connection) -> None:
+    """Closes without waiting for a server that may be gone."""
+    try:
+        await asyncio.wait_for(connection.close(retry=False), CLOSE_S)
+    except (Error, aiohttp.ClientError, OSError, TimeoutError):
+        return

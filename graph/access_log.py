@@ -1,0 +1,58 @@
+"""Access log: a request id and one line for each request, without anything that a client wrote."""
+
+from __future__ import annotations
+
+import logging
+import time
+from uuid import uuid4
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from graph.errors import internal_error
+from graph.http import json_response
+
+_log = logging.getLogger("caregraph.access")
+
+
+class AccessLog:
+    """ASGI middleware: sets `request.state.request_id` and X-Request-Id, logs, and answers what nobody caught.
+
+    The line has the operation's name, which is a GraphQL name, and no URL: a URL may hold a query.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        # This one takes the place of uvicorn's, whose lines quote URLs.
+        logging.getLogger("uvicorn.access").disabled = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes one request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = uuid4().hex
+        state = scope.setdefault("state", {})
+        state.update(request_id=request_id, operation=None)
+        status: int | None = None
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        # The last frame of ours: beyond it a server would log the exception's text, which may quote a value.
+        except Exception as error:
+            formatted = internal_error(error, request_id)
+            if status is not None:
+                raise ConnectionAbortedError("a response ended early, see caregraph.errors") from None
+            await json_response({"errors": [formatted]}, 500)(scope, receive, send_with_id)
+        finally:
+            milliseconds = (time.perf_counter() - started) * 1000
+            operation = state["operation"] or "-"
+            _log.info("request=%s operation=%s status=%s ms=%.1f", request_id, operation, status or "-", milliseconds)

@@ -1,0 +1,116 @@
+"""Encounter: a visit or a stay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+import resolvers.chart
+import resolvers.encounter
+import resolvers.facility
+import resolvers.lab
+import resolvers.patient
+import resolvers.provider
+from db.policy import Phi
+from graph.chart import Condition, DiagnosticReport, Immunization, Observation, Procedure
+from graph.connection import Connection
+from graph.datatype import CodeableConcept, FhirDateTime
+from graph.facility import Department, Facility
+from graph.field import CODE, PAGE, PERIOD, STATUS, field
+from graph.lab import LabResult
+from graph.medication import MedicationAdministration, MedicationRequest
+from graph.node import Node, node_id, served_from
+from graph.provider import Provider
+from loaders.concept import concept
+from loaders.encounter import EncounterRow
+
+if TYPE_CHECKING:
+    from graph.patient import Patient
+
+FACTS = (*PAGE, *PERIOD, STATUS, CODE)
+
+
+@strawberry.type(description="A visit or stay of a patient (FHIR R4 Encounter)")
+@served_from(EncounterRow)
+class Encounter(Node):
+    """Served from EncounterRow."""
+
+    id: strawberry.ID = node_id("Encounter")
+    status: str | None = field("Status: planned, in-progress, finished, …", phi=None)
+    class_: str | None = field(
+        "Class of the encounter (HL7 v3 ActCode: AMB, IMP, EMER, …)",
+        phi=None,
+        value=lambda row: row.class_code,
+        name="class",
+    )
+    type: CodeableConcept | None = field("Type of the encounter", phi=Phi.CLINICAL, value=concept)
+    period_start: FhirDateTime | None = field("Start of the encounter", phi=Phi.DATE)
+    period_end: FhirDateTime | None = field("End of the encounter; null while it lasts", phi=Phi.DATE)
+    reason_code: list[CodeableConcept] | None = field(
+        "Reasons of the encounter", phi=Phi.CLINICAL, value=lambda row: (row.details or {}).get("reason")
+    )
+    admit_source: CodeableConcept | None = field(
+        "Where the patient came from", phi=Phi.CLINICAL, value=lambda row: _stay(row, "admitSource")
+    )
+    discharge_disposition: CodeableConcept | None = field(
+        "Where the patient went", phi=Phi.CLINICAL, value=lambda row: _stay(row, "dischargeDisposition")
+    )
+    patient: Annotated[Patient, strawberry.lazy("graph.patient")] | None = field(
+        "Patient of the encounter", phi=None, batch=resolvers.patient.of_facts
+    )
+    facility: Facility | None = field("Facility of the encounter", phi=None, batch=resolvers.facility.of_facts)
+    department: Department | None = field("Department of the encounter", phi=None, batch=resolvers.facility.department)
+    provider: Provider | None = field("Provider who leads the encounter", phi=None, batch=resolvers.provider.of_facts)
+    part_of: Annotated[Encounter, strawberry.lazy("graph.encounter")] | None = field(
+        "Stay that the encounter is part of", phi=None, batch=resolvers.encounter.whole
+    )
+    parts: Connection[Annotated[Encounter, strawberry.lazy("graph.encounter")]] | None = field(
+        "Encounters that are part of this one, newest first",
+        phi=None,
+        batch=resolvers.encounter.parts,
+        args=(*PAGE, *PERIOD),
+    )
+    conditions: Connection[Condition] | None = field(
+        "Conditions recorded in the encounter", phi=Phi.CLINICAL, batch=resolvers.chart.encounter_conditions, args=FACTS
+    )
+    procedures: Connection[Procedure] | None = field(
+        "Procedures done in the encounter", phi=Phi.CLINICAL, batch=resolvers.chart.encounter_procedures, args=FACTS
+    )
+    immunizations: Connection[Immunization] | None = field(
+        "Immunizations given in the encounter",
+        phi=Phi.CLINICAL,
+        batch=resolvers.chart.encounter_immunizations,
+        args=FACTS,
+    )
+    medication_requests: Connection[MedicationRequest] | None = field(
+        "Orders of medications made in the encounter",
+        phi=Phi.CLINICAL,
+        batch=resolvers.chart.encounter_medication_requests,
+        args=FACTS,
+    )
+    medication_administrations: Connection[MedicationAdministration] | None = field(
+        "Medications given in the encounter",
+        phi=Phi.CLINICAL,
+        batch=resolvers.chart.encounter_medication_administrations,
+        args=FACTS,
+    )
+    lab_results: Connection[LabResult] | None = field(
+        "Laboratory results of the encounter", phi=Phi.CLINICAL, batch=resolvers.lab.of_encounters, args=FACTS
+    )
+    observations: Connection[Observation] | None = field(
+        "Other observations of the encounter",
+        phi=Phi.CLINICAL,
+        batch=resolvers.chart.encounter_observations,
+        args=FACTS,
+    )
+    diagnostic_reports: Connection[DiagnosticReport] | None = field(
+        "Diagnostic reports of the encounter",
+        phi=Phi.CLINICAL,
+        batch=resolvers.chart.encounter_diagnostic_reports,
+        args=FACTS,
+    )
+
+
+def _stay(row: EncounterRow, name: str) -> object:
+    return ((row.details or {}).get("hospitalization") or {}).get(name)

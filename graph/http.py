@@ -1,0 +1,266 @@
+"""GraphQL over HTTP, by its draft at spec.graphql.org: requests in, answers in one piece or in parts out."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, cast
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from db.caller import Caller
+from db.errors import AppError, BadRequest, Unauthenticated
+from graph.errors import FormattedError, described
+from graph.execution import Engine, Operation
+from graph.media import GRAPHQL_JSON, JSON, MULTIPART, PARTS_FORMAT, Accepted, accepted, media_type
+
+BODY_BYTES_MAX = 1_000_000
+"""Size of a request body, as sent and after decompression."""
+PARAMETERS_MAX = 16
+"""Parameters of a URL that are looked at; four are known."""
+GZIP_WINDOW_BITS = 31
+"""What tells zlib to expect the gzip format."""
+
+BOUNDARY = "-"
+
+_STATUS = {
+    "UNAUTHENTICATED": 401,
+    "FORBIDDEN": 403,
+    "PHI_FILTER_FORBIDDEN": 403,
+    "METHOD_NOT_ALLOWED": 405,
+    "NOT_ACCEPTABLE": 406,
+    "PAYLOAD_TOO_LARGE": 413,
+    "UNSUPPORTED_MEDIA_TYPE": 415,
+    "STORE_UNAVAILABLE": 503,
+    "INTERNAL": 500,
+}
+"""Status of an answer without data by the code of its first error; 400 for every other code."""
+
+
+class Refusal(BadRequest):
+    """An HTTP request that is not one for GraphQL; has its own code and the headers that explain it."""
+
+    def __init__(self, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        self._code = code
+        self.headers = dict(headers or {})
+        super().__init__(message)
+
+    @property
+    def code(self) -> str:
+        """BAD_REQUEST, or the name of the status that it is answered with."""
+        return self._code
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Parameters of a GraphQL request."""
+
+    query: str
+    operation_name: str | None
+    variables: dict[str, Any]
+
+
+class GraphQLEndpoint:
+    """The ASGI endpoint `/graphql`; `authenticate` takes the Authorization header and raises Unauthenticated.
+
+    It needs `request.state.request_id` and leaves `request.state.operation`, see graph.access_log.
+    """
+
+    def __init__(self, engine: Engine, authenticate: Callable[[str | None], Caller]) -> None:
+        self._engine = engine
+        self._authenticate = authenticate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request; every refusal is a GraphQL-shaped error."""
+        request = Request(scope, receive)
+        takes = Accepted(JSON, parts=False)
+        try:
+            if request.method not in ("GET", "POST"):
+                raise Refusal("METHOD_NOT_ALLOWED", "Use GET or POST.", {"Allow": "GET, POST"})
+            takes = _accepted(request)
+            caller = self._authenticate(request.headers.get("authorization"))
+            asked = _asked_in_url(request) if request.method == "GET" else _asked(await read_json(request))
+            await self._answer(request, send, asked, caller, takes)
+        except AppError as error:
+            await refused(error, takes.whole or JSON)(scope, receive, send)
+        except ClientDisconnect:
+            return
+
+    async def _answer(self, request: Request, send: Send, asked: Asked, caller: Caller, takes: Accepted) -> None:
+        operation = self._engine.prepare(asked.query, asked.operation_name)
+        if isinstance(operation, list):
+            await _whole({"errors": operation}, takes)(request.scope, request.receive, send)
+            return
+        request.state.operation = operation.name
+        if request.method == "GET" and not operation.is_query:
+            raise Refusal("METHOD_NOT_ALLOWED", "Only queries may use GET.", {"Allow": "POST"})
+        async with aclosing(self._run(request, operation, asked, caller, takes)) as payloads:
+            first = await anext(payloads)
+            if "hasNext" in first or (takes.whole is None and "data" in first):
+                await _send_parts(request, send, first, payloads)
+                return
+        await _whole(first, takes)(request.scope, request.receive, send)
+
+    def _run(
+        self, request: Request, operation: Operation, asked: Asked, caller: Caller, takes: Accepted
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        request_id: str = request.state.request_id
+        return self._engine.run(operation, asked.variables, caller, request_id, incremental=takes.parts)
+
+
+def refused(error: AppError, media_type: str = JSON) -> Response:
+    """An error of the request as a whole, as a response without data."""
+    headers = error.headers if isinstance(error, Refusal) else {}
+    if isinstance(error, Unauthenticated):
+        headers = {"WWW-Authenticate": "Bearer"}
+    return json_response({"errors": [described(error)]}, _STATUS.get(error.code, 400), media_type, headers)
+
+
+def json_response(
+    content: object, status: int = 200, media_type: str = JSON, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A response in UTF-8 JSON that no cache keeps, because it may hold PHI."""
+    # As a header, because Starlette adds a charset to text types only.
+    sent = {"Content-Type": f"{media_type}; charset=utf-8", "Cache-Control": "no-store", **(headers or {})}
+    return Response(encoded(content), status, sent)
+
+
+def encoded(content: object) -> bytes:
+    """JSON in UTF-8; decimals keep every digit. Raises TypeError for a value that has no form in JSON."""
+    # A dataclass is a row that a resolver let through: orjson would write all of it out.
+    return orjson.dumps(content, _decimal, orjson.OPT_PASSTHROUGH_DATACLASS)
+
+
+def _decimal(value: object) -> orjson.Fragment:
+    if isinstance(value, Decimal) and value.is_finite():
+        return orjson.Fragment(str(value))
+    raise TypeError("no form in JSON")
+
+
+def _whole(payload: dict[str, Any], takes: Accepted) -> Response:
+    """An answer in one piece. As plain JSON a document that can't be executed is still a 200, says the draft."""
+    media_type = takes.whole or JSON
+    status = 200
+    if "data" not in payload:
+        errors: list[FormattedError] = payload["errors"]
+        failed = _STATUS.get(errors[0]["extensions"]["code"], 400)
+        status = 200 if failed == 400 and media_type == JSON else failed
+    return json_response(payload, status, media_type)
+
+
+async def _send_parts(
+    request: Request, send: Send, first: dict[str, Any], payloads: AsyncGenerator[dict[str, Any], None]
+) -> None:
+    """Sends each payload as a part of `multipart/mixed`, until the last one or until the client is gone."""
+    content_type = f'{MULTIPART}; boundary="{BOUNDARY}"; incrementalSpec={PARTS_FORMAT}'
+    headers = [(b"content-type", content_type.encode()), (b"cache-control", b"no-store")]
+    opening = f"--{BOUNDARY}".encode() + _part({"hasNext": False, **first})
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": opening, "more_body": True})
+    async for payload in payloads:
+        if await request.is_disconnected():
+            return
+        await send({"type": "http.response.body", "body": _part(payload), "more_body": True})
+    await send({"type": "http.response.body", "body": b"--\r\n"})
+
+
+def _part(payload: dict[str, Any]) -> bytes:
+    """A part up to and with the delimiter that ends it, so that a client can use it at once."""
+    head = f"\r\nContent-Type: {JSON}; charset=utf-8\r\n\r\n".encode()
+    return b"".join((head, encoded(payload), f"\r\n--{BOUNDARY}".encode()))
+
+
+def _accepted(request: Request) -> Accepted:
+    takes = accepted(request.headers.getlist("accept"))
+    if takes.whole is None and not takes.parts:
+        raise Refusal("NOT_ACCEPTABLE", f"This server answers in {GRAPHQL_JSON}, {JSON} or {MULTIPART}.")
+    return takes
+
+
+def _asked_in_url(request: Request) -> Asked:
+    """Parameters of a GET request. Raises Refusal for malformed or repeated ones."""
+    query_string: bytes = request.scope["query_string"]
+    try:
+        pairs = parse_qsl(
+            query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX
+        )
+        parameters: dict[str, Any] = dict(pairs)
+        for name in parameters.keys() & {"variables", "extensions"}:
+            parameters[name] = orjson.loads(parameters[name])
+    except ValueError:
+        raise Refusal("BAD_REQUEST", "Parameters of the URL are malformed.") from None
+    if len(parameters) < len(pairs):
+        raise Refusal("BAD_REQUEST", "A parameter of the URL is repeated.")
+    return _asked(parameters)
+
+
+def _asked(content: object) -> Asked:
+    """The parameters of a request, checked. Raises Refusal with 400 naming the one that is not right."""
+    if not isinstance(content, dict):
+        raise Refusal("BAD_REQUEST", "The body must be a JSON object; batches are not served.")
+    parameters = cast("dict[str, object]", content)
+    query, name = parameters.get("query"), parameters.get("operationName")
+    variables, extensions = parameters.get("variables"), parameters.get("extensions")
+    if not isinstance(query, str):
+        raise Refusal("BAD_REQUEST", "'query' must be a string.")
+    if name is not None and not isinstance(name, str):
+        raise Refusal("BAD_REQUEST", "'operationName' must be a string or null.")
+    if variables is not None and not isinstance(variables, dict):
+        raise Refusal("BAD_REQUEST", "'variables' must be an object or null.")
+    if extensions is not None and not isinstance(extensions, dict):
+        raise Refusal("BAD_REQUEST", "'extensions' must be an object or null.")
+    return Asked(query, name, cast("dict[str, Any]", variables or {}))
+
+
+async def read_json(request: Request) -> object:
+    """The JSON of a request body. Raises Refusal for another media type, and for a body too large or malformed."""
+    content_type = media_type(request.headers.get("content-type", ""))
+    # application/json alone: a form of another site can't send it without asking first (CSRF).
+    if content_type is None or content_type.name != JSON or not content_type.is_utf8:
+        raise Refusal("UNSUPPORTED_MEDIA_TYPE", f"Content-Type must be {JSON} in UTF-8.", {"Accept-Post": JSON})
+    body = await _body(request)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Refusal("BAD_REQUEST", "The body is not JSON in UTF-8.") from None
+
+
+async def _body(request: Request) -> bytes:
+    """The body, decompressed. Raises Refusal as soon as it is too large, before all of it is read or inflated."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip"):
+        message = "Content-Encoding must be gzip or identity."
+        raise Refusal("UNSUPPORTED_MEDIA_TYPE", message, {"Accept-Encoding": "gzip"})
+    received = 0
+    body = bytearray()
+    inflater = zlib.decompressobj(GZIP_WINDOW_BITS) if encoding == "gzip" else None
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > BODY_BYTES_MAX:
+        raise _too_large()
+    async for chunk in request.stream():
+        received += len(chunk)
+        try:
+            body += inflater.decompress(chunk, BODY_BYTES_MAX + 1 - len(body)) if inflater else chunk
+        except zlib.error:
+            raise _bad_gzip() from None
+        if max(received, len(body)) > BODY_BYTES_MAX:
+            raise _too_large()
+    if inflater and (not inflater.eof or inflater.unused_data):
+        raise _bad_gzip()
+    return bytes(body)
+
+
+def _bad_gzip() -> Refusal:
+    return Refusal("BAD_REQUEST", "The body is not one gzip member.")
+
+
+def _too_large() -> Refusal:
+    # The connection stays open: the server reads and drops the rest, and a client that first sends all of it sees this.
+    return Refusal("PAYLOAD_TOO_LARGE", f"The body is larger than {BODY_BYTES_MAX} bytes.")

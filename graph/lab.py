@@ -1,0 +1,81 @@
+"""Laboratory tests and results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import strawberry
+
+import resolvers.lab
+from db.policy import Phi
+from graph.datatype import CodeableConcept, FhirDateTime, Quantity, ReferenceRange
+from graph.fact import ClinicalFact
+from graph.field import field
+from graph.node import Node, node_id, served_from
+from loaders.concept import concept
+from loaders.lab import LabResultRow, LabTestRow
+
+if TYPE_CHECKING:
+    from graph.chart import DiagnosticReport
+
+
+def value_quantity(row: Any) -> dict[str, object] | None:
+    """FHIR Quantity of a row with the columns of an Observation's value; None where it has no number or comparator."""
+    if row.value_number is None and row.value_comparator is None:
+        return None
+    return {
+        "value": row.value_number,
+        "comparator": row.value_comparator,
+        "unit": row.value_unit,
+        "system": row.value_system,
+        "code": row.value_code,
+    }
+
+
+@strawberry.type(description="A part of an observation with a value of its own (FHIR R4 Observation.component)")
+class ObservationComponent:
+    """Served from a FHIR fragment."""
+
+    code: CodeableConcept | None = field("What was observed", phi=Phi.CLINICAL)
+    value_quantity: Quantity | None = field("Value as an amount", phi=Phi.CLINICAL)
+    value_codeable_concept: CodeableConcept | None = field("Value as a concept", phi=Phi.CLINICAL)
+    value_string: str | None = field("Value as text", phi=Phi.FREE_TEXT)
+    data_absent_reason: CodeableConcept | None = field("Why there is no value", phi=Phi.CLINICAL)
+
+
+@strawberry.type(description="A laboratory test: one row for each code")
+@served_from(LabTestRow)
+class LabTest(Node):
+    """Served from LabTestRow."""
+
+    id: strawberry.ID = node_id("LabTest")
+    code: CodeableConcept | None = field("Code of the test, usually LOINC", phi=None, value=concept)
+
+
+@strawberry.type(description="A result of a laboratory test (FHIR R4 Observation, category laboratory)")
+@served_from(LabResultRow)
+class LabResult(ClinicalFact):
+    """Served from LabResultRow: a quantity, a concept, a text or a time; or the reason for its absence."""
+
+    id: strawberry.ID = node_id("LabResult")
+    status: str | None = field("Status: final, preliminary, amended, …", phi=None)
+    test: LabTest | None = field("Test that gave the result", phi=Phi.CLINICAL, batch=resolvers.lab.test)
+    report: Annotated[DiagnosticReport, strawberry.lazy("graph.chart")] | None = field(
+        "Report that the result is part of", phi=Phi.CLINICAL, batch=resolvers.lab.report
+    )
+    effective_date_time: FhirDateTime | None = field(
+        "When the specimen was taken", phi=Phi.DATE, value=lambda row: row.effective
+    )
+    issued: FhirDateTime | None = field("When the result was made available", phi=Phi.DATE)
+    value_quantity: Quantity | None = field("Value as an amount", phi=Phi.CLINICAL, value=value_quantity)
+    value_codeable_concept: CodeableConcept | None = field(
+        "Value as a concept", phi=Phi.CLINICAL, value=lambda row: row.value_concept
+    )
+    value_string: str | None = field("Value as text", phi=Phi.FREE_TEXT, value=lambda row: row.value_text)
+    value_date_time: FhirDateTime | None = field("Value as a time", phi=Phi.DATE)
+    data_absent_reason: CodeableConcept | None = field("Why there is no value", phi=Phi.CLINICAL)
+    component: list[ObservationComponent] | None = field("Parts that have values of their own", phi=Phi.CLINICAL)
+    interpretation: list[CodeableConcept] | None = field("High, low, normal, critical, …", phi=Phi.CLINICAL)
+    reference_range: list[ReferenceRange] | None = field("Ranges in which the value is usual", phi=Phi.CLINICAL)
+    specimen: str | None = field("Specimen that was tested", phi=Phi.CLINICAL)
+    note: str | None = field("Remark on the result", phi=Phi.FREE_TEXT)

@@ -1,0 +1,110 @@
+"""Medications: what was ordered and what was given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import strawberry
+
+import resolvers.chart
+import resolvers.provider
+from db.policy import Phi
+from graph.connection import Connection
+from graph.datatype import CodeableConcept, FhirDateTime, Quantity, take
+from graph.fact import ClinicalFact
+from graph.field import CODE, PAGE, PERIOD, STATUS, field
+from graph.node import Node, node_id, served_from
+from graph.provider import Provider
+from loaders.concept import concept
+from loaders.medication import MedicationRow
+from loaders.medication_administration import MedicationAdministrationRow
+from loaders.medication_request import MedicationRequestRow
+
+
+@strawberry.type(description="An ingredient of a medication")
+class Ingredient:
+    """Served from a FHIR fragment."""
+
+    item: CodeableConcept | None = field(
+        "Substance of the ingredient", phi=None, value=lambda row: take(row, "itemCodeableConcept")
+    )
+
+
+@strawberry.type(description="A medication of the catalogue, usually coded in RxNorm (FHIR R4 Medication)")
+@served_from(MedicationRow)
+class Medication(Node):
+    """Served from MedicationRow."""
+
+    id: strawberry.ID = node_id("Medication")
+    code: CodeableConcept | None = field("What the medication is", phi=None, value=concept)
+    form: CodeableConcept | None = field("Form of the medication: tablet, infusion, …", phi=None)
+    ingredient: list[Ingredient] | None = field("Ingredients of the medication", phi=None)
+
+
+@strawberry.type(description="How a medication is taken (FHIR R4 Dosage)")
+class Dosage:
+    """Served from a FHIR fragment."""
+
+    sequence: int | None = field("Place in the order of the instructions", phi=None)
+    text: str | None = field("Instruction as text", phi=Phi.FREE_TEXT)
+    patient_instruction: str | None = field("Instruction for the patient", phi=Phi.FREE_TEXT)
+    as_needed: bool | None = field(
+        "Whether it is taken when needed", phi=Phi.CLINICAL, value=lambda row: take(row, "asNeededBoolean")
+    )
+    route: CodeableConcept | None = field("Way into the body", phi=Phi.CLINICAL)
+    dose: Quantity | None = field("Amount of one dose", phi=Phi.CLINICAL, value=lambda row: _dose(row))
+    frequency: int | None = field("Times in each period", phi=Phi.CLINICAL, value=lambda row: _repeat(row, "frequency"))
+    period_unit: str | None = field(
+        "Unit of the period (UCUM: h, d, wk, …)", phi=Phi.CLINICAL, value=lambda row: _repeat(row, "periodUnit")
+    )
+
+
+def _dose(dosage: dict[str, Any]) -> object:
+    rates: list[dict[str, Any]] = dosage.get("doseAndRate") or [{}]
+    return rates[0].get("doseQuantity") or dosage.get("doseQuantity") or dosage.get("dose")
+
+
+def _repeat(dosage: dict[str, Any], name: str) -> object:
+    timing: dict[str, Any] = dosage.get("timing") or {}
+    return (timing.get("repeat") or {}).get(name)
+
+
+@strawberry.type(description="A medication given to a patient (FHIR R4 MedicationAdministration)")
+@served_from(MedicationAdministrationRow)
+class MedicationAdministration(ClinicalFact):
+    """Served from MedicationAdministrationRow."""
+
+    id: strawberry.ID = node_id("MedicationAdministration")
+    status: str | None = field("Status: completed, in-progress, not-done, …", phi=Phi.CLINICAL)
+    medication: Medication | None = field(
+        "Medication that was given", phi=Phi.CLINICAL, batch=resolvers.chart.medication
+    )
+    effective_start: FhirDateTime | None = field("When giving began", phi=Phi.DATE)
+    effective_end: FhirDateTime | None = field("When giving ended", phi=Phi.DATE)
+    dosage: Dosage | None = field("How it was given", phi=Phi.CLINICAL)
+
+
+@strawberry.type(description="An order of a medication (FHIR R4 MedicationRequest)")
+@served_from(MedicationRequestRow)
+class MedicationRequest(ClinicalFact):
+    """Served from MedicationRequestRow."""
+
+    id: strawberry.ID = node_id("MedicationRequest")
+    status: str | None = field("Status: active, stopped, completed, …", phi=Phi.CLINICAL)
+    intent: str | None = field("Intent: order, plan, proposal, …", phi=Phi.CLINICAL)
+    priority: str | None = field("Priority: routine, urgent, stat, …", phi=Phi.CLINICAL)
+    medication: Medication | None = field(
+        "Medication that was ordered", phi=Phi.CLINICAL, batch=resolvers.chart.medication
+    )
+    authored_on: FhirDateTime | None = field("When the order was written", phi=Phi.DATE)
+    provider: Provider | None = field("Provider who ordered it", phi=None, batch=resolvers.provider.of_facts)
+    reason: list[CodeableConcept] | None = field("Why it was ordered", phi=Phi.CLINICAL)
+    dosage_instruction: list[Dosage] | None = field(
+        "How it is to be taken; often missing in real data", phi=Phi.CLINICAL, value=lambda row: row.dosage
+    )
+    administrations: Connection[MedicationAdministration] | None = field(
+        "Administrations of the order, newest first",
+        phi=Phi.CLINICAL,
+        batch=resolvers.chart.request_administrations,
+        args=(*PAGE, *PERIOD, STATUS, CODE),
+    )

@@ -1,0 +1,47 @@
+"""Relay's Node: every type with an id of its own can be fetched again by it.
+
+A global id is a FHIR relative reference, `Patient/<uuid>`: unique, and readable in a log without saying who it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import strawberry
+
+from graph.field import field
+
+C = TypeVar("C", bound=type)
+
+
+@strawberry.interface(description="A resource with a global id")
+class Node:
+    """Relay's Node interface."""
+
+    id: strawberry.ID = field("Global id: FHIR type, slash, key", phi=None)
+
+
+def global_id(type_name: str, attribute: str = "id") -> Callable[[Any], str | None]:
+    """Value function of an id: the type's name and the row's key; None for a row without that key."""
+
+    def value(row: Any) -> str | None:
+        key = getattr(row, attribute)
+        return f"{type_name}/{key}" if key else None
+
+    return value
+
+
+def node_id(type_name: str) -> Any:
+    """The `id` field of a type."""
+    return field("Global id: FHIR type, slash, key", phi=None, value=global_id(type_name))
+
+
+def served_from(row: type) -> Callable[[C], C]:
+    """Lets a type that implements Node be served from this row class."""
+
+    def mark(cls: C) -> C:
+        cls.is_type_of = classmethod(lambda _cls, value, _info: isinstance(value, row))  # type: ignore[attr-defined]
+        return cls
+
+    return mark

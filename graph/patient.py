@@ -1,0 +1,191 @@
+"""Patient: the centre of the graph."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+import strawberry
+
+import resolvers.chart
+import resolvers.encounter
+import resolvers.lab
+import resolvers.patient
+from db.policy import Phi
+from graph.chart import (
+    AllergyIntolerance,
+    CareTeam,
+    Condition,
+    Consent,
+    DiagnosticReport,
+    Immunization,
+    Observation,
+    Procedure,
+)
+from graph.connection import Connection, PageInfo
+from graph.datatype import (
+    Address,
+    CodeableConcept,
+    Communication,
+    ContactPoint,
+    FhirDate,
+    FhirDateTime,
+    HumanName,
+    Identifier,
+    PatientContact,
+)
+from graph.encounter import Encounter
+from graph.field import CODE, PAGE, PERIOD, STATUS, arg, field
+from graph.lab import LabResult
+from graph.medication import MedicationAdministration, MedicationRequest
+from graph.node import Node, node_id, served_from
+from graph.schedule import Appointment
+from loaders.patient import PatientRow
+
+FACTS = (*PAGE, *PERIOD, STATUS, CODE)
+"""Arguments of a list of coded facts."""
+
+
+@strawberry.type(description="A person who receives care, as registered at the caller's facility (FHIR R4 Patient)")
+@served_from(PatientRow)
+class Patient(Node):
+    """Served from PatientRow."""
+
+    id: strawberry.ID = node_id("Patient")
+    mrn: str | None = field("Medical record number at the caller's facility", phi=Phi.MEDICAL_RECORD_NUMBER)
+    active: bool | None = field("Whether the record is in use", phi=None)
+    name: list[HumanName] | None = field(
+        "Names of the patient, the official one first", phi=None, batch=resolvers.patient.names
+    )
+    identifier: list[Identifier] | None = field(
+        "Identifiers of the patient", phi=None, batch=resolvers.patient.identifiers
+    )
+    gender: str | None = field("Administrative gender: male, female, other or unknown", phi=None)
+    birth_sex: str | None = field("Sex at birth (US Core)", phi=None)
+    birth_date: FhirDate | None = field("Date of birth", phi=Phi.DATE)
+    deceased: bool | None = field("Whether the patient has died; null where nobody said", phi=None)
+    deceased_date_time: FhirDateTime | None = field("Time of death", phi=Phi.DATE)
+    marital_status: CodeableConcept | None = field("Marital status of the patient", phi=None)
+    multiple_birth: int | None = field("Place in the order of a multiple birth", phi=None)
+    race: str | None = field("Race of the patient (US Core, as text)", phi=None)
+    ethnicity: str | None = field("Ethnicity of the patient (US Core, as text)", phi=None)
+    address: list[Address] | None = field("Addresses of the patient", phi=None)
+    telecom: list[ContactPoint] | None = field("Ways to reach the patient", phi=(Phi.PHONE, Phi.FAX, Phi.EMAIL))
+    contact: list[PatientContact] | None = field("People to contact about the patient", phi=Phi.NAME)
+    communication: list[Communication] | None = field("Languages of the patient", phi=None)
+
+    encounters: Connection[Encounter] | None = field(
+        "Encounters of the patient, newest first",
+        phi=None,
+        batch=resolvers.encounter.of_patients,
+        args=(
+            *PAGE,
+            *PERIOD,
+            STATUS,
+            arg("class_", list[str] | None, "Encounter classes (AMB, IMP, EMER, …)", phi=None, graphql_name="class"),
+            CODE,
+        ),
+    )
+    conditions: Connection[Condition] | None = field(
+        "Conditions of the patient, newest first; `status` is the clinical status",
+        phi=Phi.CLINICAL,
+        batch=resolvers.chart.patient_conditions,
+        args=FACTS,
+    )
+    procedures: Connection[Procedure] | None = field(
+        "Procedures of the patient, newest first",
+        phi=Phi.CLINICAL,
+        batch=resolvers.chart.patient_procedures,
+        args=FACTS,
+    )
+    allergy_intolerances: Connection[AllergyIntolerance] | None = field(
+        "Allergies and intolerances of the patient; `status` is the clinical status",
+        phi=Phi.CLINICAL,
+        batch=resolvers.chart.patient_allergies,
+        args=FACTS,
+    )
+    immunizations: Connection[Immunization] | None = field(
+        "Immunizations of the patient, newest first",
+        phi=Phi.CLINICAL,
+        batch=resolvers.chart.patient_immunizations,
+        args=FACTS,
+    )
+    medication_requests: Connection[MedicationRequest] | None = field(
+        "Orders of medications for the patient, newest first; `code` is the medication's",
+        phi=Phi.CLINICAL,
+        batch=resolvers.chart.patient_medication_requests,
+        args=FACTS,
+    )
+    medication_administrations: Connection[MedicationAdministration] | None = field(
+        "Medications given to the patient, newest first; `code` is the medication's",
+        phi=Phi.CLINICAL,
+        batch=resolvers.chart.patient_medication_administrations,
+        args=FACTS,
+    )
+    lab_results: Connection[LabResult] | None = field(
+        "Laboratory results of the patient, newest first", phi=Phi.CLINICAL, batch=resolvers.lab.of_patients, args=FACTS
+    )
+    latest_lab_results: list[LabResult] | None = field(
+        "Latest result of each laboratory test of the patient, by instant",
+        phi=Phi.CLINICAL,
+        batch=resolvers.lab.latest,
+        args=(CODE,),
+    )
+    observations: Connection[Observation] | None = field(
+        "Other observations of the patient (social history, survey, …), newest first",
+        phi=Phi.CLINICAL,
+        batch=resolvers.chart.patient_observations,
+        args=(*FACTS, arg("category", list[str] | None, "Categories of which one must match", phi=Phi.CLINICAL)),
+    )
+    diagnostic_reports: Connection[DiagnosticReport] | None = field(
+        "Diagnostic reports of the patient, newest first",
+        phi=Phi.CLINICAL,
+        batch=resolvers.chart.patient_diagnostic_reports,
+        args=FACTS,
+    )
+    appointments: Connection[Appointment] | None = field(
+        "Appointments of the patient, latest first",
+        phi=None,
+        batch=resolvers.chart.patient_appointments,
+        args=(*PAGE, *PERIOD, STATUS),
+    )
+    care_teams: Connection[CareTeam] | None = field(
+        "Care teams of the patient, newest first",
+        phi=Phi.CLINICAL,
+        batch=resolvers.chart.patient_care_teams,
+        args=(*PAGE, *PERIOD, STATUS),
+    )
+    consents: Connection[Consent] | None = field(
+        "Consents of the patient, newest first",
+        phi=None,
+        batch=resolvers.chart.patient_consents,
+        args=(*PAGE, *PERIOD, STATUS),
+    )
+
+
+@strawberry.type(description="A patient that a search found, with the score and the place in the list")
+class PatientMatchEdge:
+    """Served from (cursor, (score, PatientRow))."""
+
+    cursor: str = field("Opaque place of the entry in its list", phi=None, value=lambda edge: edge[0])
+    score: Decimal = field(
+        "How well the patient matches: 1 exact, 0.9 by a prefix, less where a word is only similar",
+        phi=None,
+        value=lambda edge: edge[1][0],
+    )
+    node: Patient = field("Patient found", phi=None, value=lambda edge: edge[1][1])
+
+
+@strawberry.type(description="A page of patients that a search found, best first")
+class PatientMatchConnection:
+    """Served from a Slice of (score, PatientRow)."""
+
+    edges: list[PatientMatchEdge] = field(
+        "Patients with score and cursor", phi=None, value=lambda page: list(zip(page.cursors, page.rows, strict=True))
+    )
+    nodes: list[Patient] = field("Patients alone", phi=None, value=lambda page: [row for _, row in page.rows])
+    page_info: PageInfo = field("Where the page lies in its list", phi=None, value=lambda page: page)
+
+
+LazyPatient = Annotated[Patient, strawberry.lazy("graph.patient")]
+"""Patient for the types that Patient refers to."""

@@ -1,0 +1,95 @@
+"""Roots and schema; `python -m graph.schema` prints the SDL."""
+
+from __future__ import annotations
+
+import strawberry
+from strawberry.schema.config import StrawberryConfig
+
+import resolvers.encounter
+import resolvers.facility
+import resolvers.lab
+import resolvers.node
+import resolvers.patient
+import resolvers.provider
+from db.policy import Phi
+from graph.datatype import SCALARS, take
+from graph.encounter import Encounter
+from graph.facility import Facility
+from graph.field import PAGE, REQUIRED, arg, field
+from graph.lab import LabResult
+from graph.me import Me, me
+from graph.node import Node
+from graph.patient import Patient, PatientMatchConnection
+from graph.provider import Provider
+
+
+@strawberry.type(description="Where every question starts")
+class Query:
+    """Roots; each is inside the caller's facility, and another facility's id is like one that was never issued."""
+
+    me: Me = field("Caller of this request", phi=None, root=me)
+    node: Node | None = field(
+        "Resource of a global id",
+        phi=None,
+        root=resolvers.node.one,
+        args=(arg("id", strawberry.ID, "Global id of the resource", phi=None, default=REQUIRED),),
+    )
+    patient: Patient | None = field(
+        "Patient of an id or a medical record number",
+        phi=None,
+        root=resolvers.patient.one,
+        args=(
+            arg("id", strawberry.ID | None, "Global id of the patient", phi=None),
+            arg("mrn", str | None, "Medical record number at the caller's facility", phi=Phi.MEDICAL_RECORD_NUMBER),
+        ),
+    )
+    patients: PatientMatchConnection | None = field(
+        "Patients of the facility; with `search` those that match, exact before prefix before similar",
+        phi=None,
+        root=resolvers.patient.search,
+        args=(
+            arg(
+                "search",
+                str | None,
+                "Words of a name in any order, a birth date (YYYY-MM-DD), or a medical record number",
+                phi=Phi.NAME,
+            ),
+            *PAGE,
+        ),
+    )
+    encounter: Encounter | None = field(
+        "Encounter of an id",
+        phi=None,
+        root=resolvers.encounter.one,
+        args=(arg("id", strawberry.ID, "Global id of the encounter", phi=None, default=REQUIRED),),
+    )
+    facility: Facility | None = field(
+        "Facility of the caller: its departments and current inpatients",
+        phi=None,
+        root=resolvers.facility.one,
+        args=(arg("id", strawberry.ID | None, "Global id of the facility; the caller's own by default", phi=None),),
+    )
+    provider: Provider | None = field(
+        "Provider of an id",
+        phi=None,
+        root=resolvers.provider.one,
+        args=(arg("id", strawberry.ID, "Global id of the provider", phi=None, default=REQUIRED),),
+    )
+    lab_result: LabResult | None = field(
+        "Laboratory result of an id",
+        phi=Phi.CLINICAL,
+        root=resolvers.lab.one,
+        args=(arg("id", strawberry.ID, "Global id of the laboratory result", phi=None, default=REQUIRED),),
+    )
+
+
+schema = strawberry.Schema(
+    query=Query,
+    types=[],
+    config=StrawberryConfig(default_resolver=take, scalar_map=SCALARS, enable_experimental_incremental_execution=True),
+)
+"""The schema that the API serves."""
+
+
+if __name__ == "__main__":
+    print(schema.as_str())

@@ -1,0 +1,1 @@
+"""How many keys become one read: query constant, row, batch function."""

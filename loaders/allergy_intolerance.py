@@ -1,0 +1,51 @@
+"""Allergies and intolerances (FHIR R4 AllergyIntolerance)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from loaders.facts import by_id, by_id_batch, newest_batch, newest_of_each
+
+COLUMNS = """
+    id, patient_id, encounter_id, clinical_status, verification_status, type, category, criticality, code_system,
+    code, code_display, code_text, code_translation, no_known_allergy, onset, recorded_date, reaction, note, sort_time
+"""
+
+FILTER = """($7::text[] IS NULL OR clinical_status = ANY($7::text[]))
+      AND ($8::text[] IS NULL OR code = ANY($8::text[]))"""
+ALLERGY_INTOLERANCES_OF_PATIENTS = newest_of_each(
+    "allergy_intolerances_of_patients", COLUMNS, "allergy_intolerance", "patient_id", FILTER
+)
+ALLERGY_INTOLERANCE_BY_ID = by_id("allergy_intolerance_by_id", COLUMNS, "allergy_intolerance")
+
+
+@dataclass(frozen=True, slots=True)
+class AllergyIntoleranceRow:
+    """One row of `allergy_intolerance`, in the order of COLUMNS."""
+
+    id: UUID
+    patient_id: UUID
+    encounter_id: UUID | None
+    clinical_status: str | None
+    verification_status: str | None
+    type: str | None
+    category: list[str] | None
+    criticality: str | None
+    code_system: str | None
+    code: str | None
+    code_display: str | None
+    code_text: str | None
+    code_translation: list[dict[str, Any]] | None
+    no_known_allergy: bool
+    onset: str | None
+    recorded_date: str | None
+    reaction: list[dict[str, Any]] | None
+    note: str | None
+    sort_time: datetime
+
+
+allergy_intolerances_of_patients = newest_batch(ALLERGY_INTOLERANCES_OF_PATIENTS, AllergyIntoleranceRow)
+allergy_intolerance_by_id = by_id_batch(ALLERGY_INTOLERANCE_BY_ID, AllergyIntoleranceRow)

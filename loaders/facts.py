@@ -1,0 +1,113 @@
+"""The reads that clinical facts share: the newest N of each parent, all children of each, rows by id; one statement each.
+
+A fact's file has its columns, its filters, its row, and one line for each batch function:
+
+    CONDITIONS_OF_PATIENTS = newest_of_each("conditions_of_patients", COLUMNS, "condition", "patient_id", FILTER)
+    conditions_of_patients = newest_batch(CONDITIONS_OF_PATIENTS, ConditionRow)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import LiteralString, Protocol, TypeVar
+from uuid import UUID
+
+from db.postgres import Session
+from loaders.page import TimePage
+from loaders.reader import Batch, Reader
+
+R = TypeVar("R")
+Row = TypeVar("Row", covariant=True)
+
+
+class NewestBatch(Protocol[Row]):
+    """Newest rows of each parent: up to page.first + 1 of each; filters in the order of the statement's $7, $8, …"""
+
+    def __call__(
+        self, reader: Reader, ids: Sequence[UUID], page: TimePage, *filters: object
+    ) -> Awaitable[Mapping[UUID, Sequence[Row]]]: ...
+
+
+def newest_of_each(
+    name: LiteralString,
+    columns: LiteralString,
+    view: LiteralString,
+    parent: LiteralString,
+    where: LiteralString = "true",
+) -> LiteralString:
+    """Statement for `newest`: $1 parent ids, $2 rows for each, $3 and $4 position, $5 and $6 range, filters from $7."""
+    return f"""/* {name} */
+SELECT parents.id, facts.*
+FROM unnest($1::uuid[]) AS parents (id)
+CROSS JOIN LATERAL (
+    SELECT {columns}
+    FROM {view}
+    WHERE {parent} = parents.id
+      AND (sort_time, id) < ($3::timestamptz, $4::uuid)
+      AND sort_time >= $5::timestamptz AND sort_time < $6::timestamptz
+      AND {where}
+    ORDER BY sort_time DESC, id DESC
+    LIMIT $2::int
+) AS facts"""
+
+
+def by_id(name: LiteralString, columns: LiteralString, view: LiteralString) -> LiteralString:
+    """Statement for `found`: $1 ids."""
+    return f"""/* {name} */
+SELECT id, {columns}
+FROM {view}
+WHERE id = ANY($1::uuid[])"""
+
+
+async def newest(
+    session: Session,
+    sql: LiteralString,
+    parent_ids: Sequence[UUID],
+    page: TimePage,
+    row: Callable[..., R],
+    *filters: object,
+) -> Mapping[UUID, Sequence[R]]:
+    """Up to page.first + 1 rows of each parent, newest first: the one too many says that there is a next page."""
+    ids = list(dict.fromkeys(parent_ids))
+    bounds = (page.before_time, page.before_id, page.start, page.end)
+    rows: dict[UUID, list[R]] = {parent_id: [] for parent_id in ids}
+    for record in await session.fetch(sql, ids, page.first + 1, *bounds, *filters):
+        rows[record[0]].append(row(*record[1:]))
+    return rows
+
+
+async def found(session: Session, sql: LiteralString, ids: Sequence[UUID], row: Callable[..., R]) -> Mapping[UUID, R]:
+    """Rows by id; an id of nothing that the caller may see is not in the mapping."""
+    return {record[0]: row(*record[1:]) for record in await session.fetch(sql, list(ids))}
+
+
+def children_batch(sql: LiteralString, row: Callable[..., R]) -> Batch[UUID, Sequence[R]]:
+    """Batch function of a statement of the clinical database that gives all children of $1, the parent's id first."""
+
+    async def batch(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, Sequence[R]]:
+        rows: dict[UUID, list[R]] = {parent_id: [] for parent_id in ids}
+        for record in await reader.clinical.fetch(sql, list(ids)):
+            rows[record[0]].append(row(*record[1:]))
+        return rows
+
+    return batch
+
+
+def newest_batch(sql: LiteralString, row: Callable[..., R]) -> NewestBatch[R]:
+    """Batch function of a `newest_of_each` statement of the clinical database."""
+
+    async def batch(
+        reader: Reader, ids: Sequence[UUID], page: TimePage, *filters: object
+    ) -> Mapping[UUID, Sequence[R]]:
+        return await newest(reader.clinical, sql, ids, page, row, *filters)
+
+    return batch
+
+
+def by_id_batch(sql: LiteralString, row: Callable[..., R]) -> Batch[UUID, R]:
+    """Batch function of a `by_id` statement of the clinical database."""
+
+    async def batch(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, R]:
+        return await found(reader.clinical, sql, ids, row)
+
+    return batch

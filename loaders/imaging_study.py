@@ -1,0 +1,170 @@
+"""Imaging studies, their series and instances, of the imaging database (FHIR R4 ImagingStudy)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString, TypeVar
+from uuid import UUID
+
+from loaders.facts import NewestBatch, by_id, found, newest, newest_of_each
+from loaders.page import TimePage
+from loaders.reader import Reader
+
+R = TypeVar("R")
+
+STUDY_COLUMNS = """
+    id, patient_id, encounter_id, study_uid, accession_number, status, started, modality, description, procedure,
+    body_site, number_of_series, number_of_instances, sort_time
+"""
+SERIES_COLUMNS = "id, series_uid, number, modality, body_site, description, started, number_of_instances"
+INSTANCE_COLUMNS = """
+    id, instance_uid, sop_class, number, title, s3_key, size_bytes, storage_class, restore_state,
+    coalesce(storage_class IN ('GLACIER', 'DEEP_ARCHIVE'), false)
+        AND NOT coalesce(restore_state = 'completed' AND restore_expires > now(), false) AS needs_restore
+"""
+
+FILTER = """($7::text[] IS NULL OR modality && $7::text[])
+      AND ($8::text[] IS NULL OR status = ANY($8::text[]))"""
+IMAGING_STUDIES_OF_PATIENTS = newest_of_each(
+    "imaging_studies_of_patients", STUDY_COLUMNS, "imaging_study", "patient_id", FILTER
+)
+IMAGING_STUDIES_OF_ENCOUNTERS = newest_of_each(
+    "imaging_studies_of_encounters", STUDY_COLUMNS, "imaging_study", "encounter_id", FILTER
+)
+IMAGING_STUDIES_OF_FACILITIES = newest_of_each(
+    "imaging_studies_of_facilities", STUDY_COLUMNS, "imaging_study", "facility_id", FILTER
+)
+IMAGING_STUDY_BY_ID = by_id("imaging_study_by_id", STUDY_COLUMNS, "imaging_study")
+IMAGING_SERIES_BY_ID = by_id("imaging_series_by_id", SERIES_COLUMNS, "imaging_series")
+IMAGING_INSTANCE_BY_ID = by_id("imaging_instance_by_id", INSTANCE_COLUMNS, "imaging_instance")
+
+
+def first_of_each(
+    name: LiteralString, columns: LiteralString, view: LiteralString, parent: LiteralString
+) -> LiteralString:
+    """Statement for `_first`: $1 parent ids, $2 rows for each, in order of number."""
+    return f"""/* {name} */
+SELECT parents.id, parts.*
+FROM unnest($1::uuid[]) AS parents (id)
+CROSS JOIN LATERAL (
+    SELECT {columns}
+    FROM {view}
+    WHERE {parent} = parents.id
+    ORDER BY number, id
+    LIMIT $2::int
+) AS parts"""
+
+
+IMAGING_SERIES_OF_STUDIES = first_of_each(
+    "imaging_series_of_studies", SERIES_COLUMNS, "imaging_series", "imaging_study_id"
+)
+IMAGING_INSTANCES_OF_SERIES = first_of_each(
+    "imaging_instances_of_series", INSTANCE_COLUMNS, "imaging_instance", "imaging_series_id"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImagingStudyRow:
+    """One row of `imaging_study`, in the order of STUDY_COLUMNS."""
+
+    id: UUID
+    patient_id: UUID
+    encounter_id: UUID | None
+    study_uid: str | None
+    accession_number: str | None
+    status: str
+    started: str | None
+    modality: list[str] | None
+    description: str | None
+    procedure: list[dict[str, Any]] | None
+    body_site: list[dict[str, Any]] | None
+    number_of_series: int | None
+    number_of_instances: int | None
+    sort_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ImagingSeriesRow:
+    """One row of `imaging_series`, in the order of SERIES_COLUMNS."""
+
+    id: UUID
+    series_uid: str | None
+    number: int | None
+    modality: str | None
+    body_site: dict[str, Any] | None
+    description: str | None
+    started: str | None
+    number_of_instances: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImagingInstanceRow:
+    """One row of `imaging_instance`, in the order of INSTANCE_COLUMNS."""
+
+    id: UUID
+    instance_uid: str | None
+    sop_class: str | None
+    number: int | None
+    title: str | None
+    s3_key: str | None
+    size_bytes: int | None
+    storage_class: str | None
+    restore_state: str | None
+    needs_restore: bool
+
+
+def _newest(sql: LiteralString) -> NewestBatch[ImagingStudyRow]:
+    """Batch function of a statement above: modality and status are its filters."""
+
+    async def batch(
+        reader: Reader, ids: Sequence[UUID], page: TimePage, *filters: object
+    ) -> Mapping[UUID, Sequence[ImagingStudyRow]]:
+        return await newest(reader.imaging, sql, ids, page, ImagingStudyRow, *filters)
+
+    return batch
+
+
+imaging_studies_of_patients = _newest(IMAGING_STUDIES_OF_PATIENTS)
+imaging_studies_of_encounters = _newest(IMAGING_STUDIES_OF_ENCOUNTERS)
+imaging_studies_of_facilities = _newest(IMAGING_STUDIES_OF_FACILITIES)
+
+
+async def imaging_series_of_studies(
+    reader: Reader, ids: Sequence[UUID], first: int
+) -> Mapping[UUID, Sequence[ImagingSeriesRow]]:
+    """First series of each study, by number."""
+    return await _first(reader, IMAGING_SERIES_OF_STUDIES, ids, first, ImagingSeriesRow)
+
+
+async def imaging_instances_of_series(
+    reader: Reader, ids: Sequence[UUID], first: int
+) -> Mapping[UUID, Sequence[ImagingInstanceRow]]:
+    """First instances of each series, by number."""
+    return await _first(reader, IMAGING_INSTANCES_OF_SERIES, ids, first, ImagingInstanceRow)
+
+
+async def imaging_study_by_id(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, ImagingStudyRow]:
+    """Studies by id."""
+    return await found(reader.imaging, IMAGING_STUDY_BY_ID, ids, ImagingStudyRow)
+
+
+async def imaging_series_by_id(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, ImagingSeriesRow]:
+    """Series by id."""
+    return await found(reader.imaging, IMAGING_SERIES_BY_ID, ids, ImagingSeriesRow)
+
+
+async def imaging_instance_by_id(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, ImagingInstanceRow]:
+    """Instances by id."""
+    return await found(reader.imaging, IMAGING_INSTANCE_BY_ID, ids, ImagingInstanceRow)
+
+
+async def _first(
+    reader: Reader, sql: LiteralString, parent_ids: Sequence[UUID], first: int, row: Callable[..., R]
+) -> Mapping[UUID, Sequence[R]]:
+    ids = list(dict.fromkeys(parent_ids))
+    rows: dict[UUID, list[R]] = {parent_id: [] for parent_id in ids}
+    for record in await reader.imaging.fetch(sql, ids, first):
+        rows[record[0]].append(row(*record[1:]))
+    return rows

@@ -1,0 +1,116 @@
+"""Laboratory tests and results, and the latest result of each test (FHIR R4 Observation, category laboratory)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from loaders.facts import by_id, by_id_batch, newest_batch, newest_of_each
+from loaders.reader import Reader
+
+TEST_COLUMNS = "id, code_system, code, code_display, code_text"
+LAB_TEST_BY_ID = by_id("lab_test_by_id", TEST_COLUMNS, "lab_test")
+
+COLUMNS = """
+    id, patient_id, encounter_id, lab_test_id, diagnostic_report_id, status, effective, issued, value_number,
+    value_comparator, value_unit, value_code, value_system, value_concept, value_text, value_date_time,
+    data_absent_reason, component, member_id, interpretation, reference_range, specimen, note, sort_time
+"""
+FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))
+      AND ($8::text[] IS NULL OR lab_test_id = ANY (ARRAY(SELECT t.id FROM lab_test AS t WHERE t.code = ANY($8::text[]))))"""
+LAB_RESULTS_OF_PATIENTS = newest_of_each("lab_results_of_patients", COLUMNS, "lab_result", "patient_id", FILTER)
+LAB_RESULTS_OF_ENCOUNTERS = newest_of_each("lab_results_of_encounters", COLUMNS, "lab_result", "encounter_id", FILTER)
+LAB_RESULTS_OF_REPORTS = newest_of_each("lab_results_of_reports", COLUMNS, "lab_result", "diagnostic_report_id", FILTER)
+LAB_RESULT_BY_ID = by_id("lab_result_by_id", COLUMNS, "lab_result")
+
+# A loose index scan: one probe for each test that the patient ever had, however many results there are.
+LATEST_LAB_RESULTS_OF_PATIENTS = """/* latest_lab_results_of_patients */
+WITH RECURSIVE tested AS (
+    SELECT parents.id AS patient_id, (
+        SELECT lab_test_id FROM lab_result WHERE patient_id = parents.id ORDER BY lab_test_id LIMIT 1
+    ) AS lab_test_id
+    FROM unnest($1::uuid[]) AS parents (id)
+    UNION ALL
+    SELECT tested.patient_id, (
+        SELECT r.lab_test_id FROM lab_result AS r
+        WHERE r.patient_id = tested.patient_id AND r.lab_test_id > tested.lab_test_id ORDER BY r.lab_test_id LIMIT 1
+    )
+    FROM tested
+    WHERE tested.lab_test_id IS NOT NULL
+)
+SELECT tested.patient_id, latest.*
+FROM tested
+CROSS JOIN LATERAL (
+    SELECT id, patient_id, encounter_id, lab_test_id, diagnostic_report_id, status, effective, issued, value_number,
+           value_comparator, value_unit, value_code, value_system, value_concept, value_text, value_date_time,
+           data_absent_reason, component, member_id, interpretation, reference_range, specimen, note, sort_time
+    FROM lab_result
+    WHERE patient_id = tested.patient_id AND lab_test_id = tested.lab_test_id
+    ORDER BY sort_time DESC, id DESC
+    LIMIT 1
+) AS latest
+WHERE $2::text[] IS NULL
+   OR tested.lab_test_id = ANY (ARRAY(SELECT t.id FROM lab_test AS t WHERE t.code = ANY($2::text[])))
+ORDER BY tested.patient_id, latest.sort_time DESC, latest.id DESC"""
+
+
+@dataclass(frozen=True, slots=True)
+class LabTestRow:
+    """One row of `lab_test`, in the order of TEST_COLUMNS."""
+
+    id: UUID
+    code_system: str | None
+    code: str | None
+    code_display: str | None
+    code_text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabResultRow:
+    """One row of `lab_result`, in the order of COLUMNS."""
+
+    id: UUID
+    patient_id: UUID
+    encounter_id: UUID | None
+    lab_test_id: UUID | None
+    diagnostic_report_id: UUID | None
+    status: str
+    effective: str | None
+    issued: str | None
+    value_number: Decimal | None
+    value_comparator: str | None
+    value_unit: str | None
+    value_code: str | None
+    value_system: str | None
+    value_concept: dict[str, Any] | None
+    value_text: str | None
+    value_date_time: str | None
+    data_absent_reason: dict[str, Any] | None
+    component: list[dict[str, Any]] | None
+    member_id: list[UUID] | None
+    interpretation: list[dict[str, Any]] | None
+    reference_range: list[dict[str, Any]] | None
+    specimen: str | None
+    note: str | None
+    sort_time: datetime
+
+
+lab_test_by_id = by_id_batch(LAB_TEST_BY_ID, LabTestRow)
+lab_result_by_id = by_id_batch(LAB_RESULT_BY_ID, LabResultRow)
+lab_results_of_patients = newest_batch(LAB_RESULTS_OF_PATIENTS, LabResultRow)
+lab_results_of_encounters = newest_batch(LAB_RESULTS_OF_ENCOUNTERS, LabResultRow)
+lab_results_of_reports = newest_batch(LAB_RESULTS_OF_REPORTS, LabResultRow)
+
+
+async def latest_lab_results_of_patients(
+    reader: Reader, ids: Sequence[UUID], codes: list[str] | None
+) -> Mapping[UUID, Sequence[LabResultRow]]:
+    """The latest result of each test of each patient, latest first; "latest" is by instant."""
+    rows: dict[UUID, list[LabResultRow]] = {}
+    for record in await reader.clinical.fetch(LATEST_LAB_RESULTS_OF_PATIENTS, list(ids), codes):
+        rows.setdefault(record[0], []).append(LabResultRow(*record[1:]))
+    return rows

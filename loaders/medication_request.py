@@ -1,0 +1,49 @@
+"""Orders of medications (FHIR R4 MedicationRequest)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from loaders.facts import by_id, by_id_batch, newest_batch, newest_of_each
+
+COLUMNS = """
+    id, patient_id, encounter_id, medication_id, provider_id, status, intent, priority, authored_on, reason, dosage,
+    dispense, sort_time
+"""
+
+FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))
+      AND ($8::text[] IS NULL OR medication_id IN (SELECT m.id FROM medication AS m WHERE m.code = ANY($8::text[])))"""
+MEDICATION_REQUESTS_OF_PATIENTS = newest_of_each(
+    "medication_requests_of_patients", COLUMNS, "medication_request", "patient_id", FILTER
+)
+MEDICATION_REQUESTS_OF_ENCOUNTERS = newest_of_each(
+    "medication_requests_of_encounters", COLUMNS, "medication_request", "encounter_id", FILTER
+)
+MEDICATION_REQUEST_BY_ID = by_id("medication_request_by_id", COLUMNS, "medication_request")
+
+
+@dataclass(frozen=True, slots=True)
+class MedicationRequestRow:
+    """One row of `medication_request`, in the order of COLUMNS."""
+
+    id: UUID
+    patient_id: UUID
+    encounter_id: UUID | None
+    medication_id: UUID | None
+    provider_id: UUID | None
+    status: str | None
+    intent: str | None
+    priority: str | None
+    authored_on: str | None
+    reason: list[dict[str, Any]] | None
+    dosage: list[dict[str, Any]] | None
+    dispense: dict[str, Any] | None
+    sort_time: datetime
+
+
+medication_requests_of_patients = newest_batch(MEDICATION_REQUESTS_OF_PATIENTS, MedicationRequestRow)
+medication_requests_of_encounters = newest_batch(MEDICATION_REQUESTS_OF_ENCOUNTERS, MedicationRequestRow)
+medication_request_by_id = by_id_batch(MEDICATION_REQUEST_BY_ID, MedicationRequestRow)

@@ -1,0 +1,1 @@
+"""How a field finds its value, for all parents of a level at once."""

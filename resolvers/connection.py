@@ -1,0 +1,145 @@
+"""Relay connections over rows in time order: pages from arguments, opaque signed cursors, one slice for each parent."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeAlias, TypeVar
+from uuid import UUID
+
+from db.errors import InvalidCursor
+from loaders.page import LAST_ID, LAST_TIME, Timed, TimePage
+from loaders.reader import Batch
+from resolvers.arguments import codes, page_size, time_range
+from resolvers.context import BatchResolver, Context
+
+R = TypeVar("R", bound=Timed)
+T = TypeVar("T")
+
+TimeBatch: TypeAlias = Callable[..., Awaitable[Mapping[UUID, Sequence[Any]]]]
+"""`async def name(reader, parent_ids, page, *filters)` -> one row more than the page for each parent."""
+Check: TypeAlias = Callable[[str, Any], object]
+"""From an argument's name and value to what the batch function takes; raises InvalidArgument."""
+
+_MAC = 16
+"""Bytes of a cursor's truncated HMAC-SHA-256."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a cursor is good for: one field, one facility."""
+
+    key: bytes
+    field: str
+    facility_id: UUID
+
+    def sign(self, *position: str) -> str:
+        """Opaque cursor of a position."""
+        payload = "\n".join(position).encode()
+        return base64.urlsafe_b64encode(self._mac(payload) + payload).decode().rstrip("=")
+
+    def verify(self, cursor: str, length: int) -> Sequence[str]:
+        """Position of a cursor that `sign` made for this scope. Raises InvalidCursor for any other."""
+        if len(cursor) > 1000 or not cursor.isascii():
+            raise InvalidCursor("after")
+        try:
+            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+        except (ValueError, binascii.Error):
+            raise InvalidCursor("after") from None
+        mac, payload = raw[:_MAC], raw[_MAC:]
+        if not hmac.compare_digest(mac, self._mac(payload)):
+            raise InvalidCursor("after", "is forged, damaged or of another list")
+        position = payload.decode().split("\n")
+        if len(position) != length:
+            raise InvalidCursor("after")
+        return position
+
+    def _mac(self, payload: bytes) -> bytes:
+        bound = f"{self.facility_id}\n{self.field}\n".encode() + payload
+        return hmac.digest(self.key, bound, hashlib.sha256)[:_MAC]
+
+
+def scope(context: Context, field: str) -> Scope:
+    """Scope of the cursors of a field, for this request's facility."""
+    return Scope(context.cursor_key, field, context.caller.facility_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Generic[T]):
+    """One parent's page: its rows, their cursors, and whether there are more."""
+
+    rows: Sequence[T]
+    cursors: Sequence[str]
+    has_next: bool
+    has_previous: bool
+
+
+def time_page(
+    context: Context, field: str, first: int, after: str | None, start: str | None = None, end: str | None = None
+) -> TimePage:
+    """Page of the arguments first, after, from and to. Raises InvalidArgument or InvalidCursor naming the argument."""
+    size = page_size("first", first)
+    since, until = time_range(start, end)
+    before_time, before_id = LAST_TIME, LAST_ID
+    if after is not None:
+        time, key = scope(context, field).verify(after, 2)
+        before_time, before_id = datetime.fromisoformat(time), UUID(key)
+    return TimePage(size, before_time, before_id, since, until)
+
+
+def slices(
+    context: Context, field: str, page: TimePage, parent_ids: Sequence[UUID], found: Mapping[UUID, Sequence[R]]
+) -> list[Slice[R]]:
+    """One slice for each parent, in the parents' order, of what a `newest…` batch function found."""
+    signer = scope(context, field)
+    return [time_slice(signer, page, found.get(parent_id, ())) for parent_id in parent_ids]
+
+
+def time_slice(signer: Scope, page: TimePage, rows: Sequence[R]) -> Slice[R]:
+    """Slice of rows of which one too many was asked for."""
+    shown = rows[: page.first]
+    cursors = [signer.sign(row.sort_time.isoformat(), str(row.id)) for row in shown]
+    return Slice(shown, cursors, len(rows) > page.first, page.before_time != LAST_TIME or page.before_id != LAST_ID)
+
+
+def relation(field: str, batch: TimeBatch, key: str = "id", **checks: Check) -> BatchResolver:
+    """Batch resolver of a connection: `field` names it for cursors, `key` is the parent's attribute to find it by.
+
+    Each check validates one filter argument, in the order in which the batch function takes them.
+    """
+
+    async def resolve(
+        context: Context,
+        parents: Sequence[Any],
+        *,
+        first: int,
+        after: str | None,
+        start: str | None = None,
+        end: str | None = None,
+        **filters: Any,
+    ) -> Sequence[object]:
+        page = time_page(context, field, first, after, start, end)
+        checked = [check(name.rstrip("_"), filters.get(name)) for name, check in checks.items()]
+        ids = [getattr(parent, key) for parent in parents]
+        return slices(context, field, page, ids, await batch(context.reader, ids, page, *checked))
+
+    return resolve
+
+
+def link(batch: Batch[UUID, Any], key: str) -> BatchResolver:
+    """Batch resolver of a to-one relation: the row whose id is the parent's attribute `key`."""
+
+    async def resolve(context: Context, parents: Sequence[Any]) -> Sequence[object]:
+        return await context.reader.load_many(batch, [getattr(parent, key) for parent in parents])
+
+    return resolve
+
+
+def one_of(*allowed: str) -> Check:
+    """Check of a filter argument by a value set."""
+    return lambda name, values: codes(name, values, allowed)

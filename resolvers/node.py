@@ -1,0 +1,59 @@
+"""Relay's node: any resource by its global id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from loaders.allergy_intolerance import allergy_intolerance_by_id
+from loaders.appointment import appointment_by_id
+from loaders.care_team import care_team_by_id
+from loaders.condition import condition_by_id
+from loaders.consent import consent_by_id
+from loaders.department import department_by_id
+from loaders.diagnostic_report import diagnostic_report_by_id
+from loaders.encounter import encounter_by_id
+from loaders.facility import facility_by_id
+from loaders.immunization import immunization_by_id
+from loaders.lab import lab_result_by_id, lab_test_by_id
+from loaders.medication import medication_by_id
+from loaders.medication_administration import medication_administration_by_id
+from loaders.medication_request import medication_request_by_id
+from loaders.observation import observation_by_id
+from loaders.patient import patient_by_id
+from loaders.procedure import procedure_by_id
+from loaders.provider import provider_by_id
+from loaders.reader import Batch
+from resolvers.arguments import resource_id
+from resolvers.context import Context
+
+BATCHES: Mapping[str, Batch[UUID, Any]] = {
+    "AllergyIntolerance": allergy_intolerance_by_id,
+    "Appointment": appointment_by_id,
+    "CareTeam": care_team_by_id,
+    "Condition": condition_by_id,
+    "Consent": consent_by_id,
+    "Department": department_by_id,
+    "DiagnosticReport": diagnostic_report_by_id,
+    "Encounter": encounter_by_id,
+    "Facility": facility_by_id,
+    "Immunization": immunization_by_id,
+    "LabResult": lab_result_by_id,
+    "LabTest": lab_test_by_id,
+    "Medication": medication_by_id,
+    "MedicationAdministration": medication_administration_by_id,
+    "MedicationRequest": medication_request_by_id,
+    "Observation": observation_by_id,
+    "Patient": patient_by_id,
+    "Procedure": procedure_by_id,
+    "Provider": provider_by_id,
+}
+"""Batch function of each type that implements Node."""
+
+
+async def one(context: Context, *, id: str) -> object | None:
+    """The resource of an id of any type; None for what is not there."""
+    key = resource_id("id", id, *BATCHES)
+    [row] = await context.reader.load_many(BATCHES[id.partition("/")[0]], [key])
+    return row

@@ -1,0 +1,1 @@
+"""Processes beside the API: import, demo, embedded stores, lifecycle."""
