@@ -1,0 +1,128 @@
+"""PostgreSQL as psql shows it: a profile's login sees masked views of one facility, and nothing without a signed context."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from db.caller import Caller, Profile
+from db.context import role_password, sign
+from db.policy import Form, Phi, form
+from db.postgres import login_url
+from db.settings import Settings
+from tests.asking import Graph
+
+COUNT = "SELECT count(*) FROM patient"
+
+
+@asynccontextmanager
+async def psql(settings: Settings, profile: Profile, context: str | None) -> AsyncIterator[asyncpg.Connection]:
+    """A session as somebody with the profile's password would open it."""
+    role = f"caregraph_{profile.value}"
+    connection = await asyncpg.connect(login_url(settings.clinical_url, role, role_password(settings.secret, role)))
+    try:
+        if context is not None:
+            await connection.execute("SELECT set_config('app.context', $1, false)", context)
+        yield connection
+    finally:
+        await connection.close()
+
+
+def contexts(graph: Graph, caller: Caller) -> Mapping[str, str | None]:
+    """What must not work for this caller, by name."""
+    good = sign(graph.settings.secret, caller)
+    parts = good.split("|")
+    other_facility = [*parts[:1], str(graph.facilities[1].id), *parts[2:]]
+    return {
+        "missing": None,
+        "empty": "",
+        "nonsense": "v1|a|b",
+        "expired": sign(graph.settings.secret, caller, expires=int(time.time()) - 1),
+        "another facility, same signature": "|".join(other_facility),
+        "signature cut": good[:-1],
+        "signature of another key": sign(b"x" * 32, caller),
+        "longer life, same signature": "|".join([*parts[:6], str(int(parts[6]) + 3600), parts[7]]),
+        "another profile's": sign(graph.settings.secret, replace(caller, profile=Profile.CLINICIAN)),
+        "no such facility": sign(graph.settings.secret, replace(caller, facility_id=uuid4())),
+    }
+
+
+async def test_a_good_context_shows_one_facility(graph: Graph) -> None:
+    counts: list[int] = []
+    for place in (0, 1):
+        caller = graph.caller(Profile.NURSE, place)
+        async with psql(graph.settings, Profile.NURSE, sign(graph.settings.secret, caller)) as connection:
+            counts.append(await connection.fetchval(COUNT))
+            facilities = await connection.fetch("SELECT DISTINCT facility_id FROM encounter")
+            assert [row[0] for row in facilities] == [caller.facility_id]
+    total = await graph.stores.clinical.worker_fetch("SELECT count(*) FROM clinical.patient")
+    assert all(0 < count < total[0][0] for count in counts)
+
+
+async def test_a_bad_context_shows_no_row(graph: Graph) -> None:
+    for name, context in contexts(graph, graph.caller(Profile.NURSE)).items():
+        async with psql(graph.settings, Profile.NURSE, context) as connection:
+            assert await connection.fetchval(COUNT) == 0, name
+            assert await connection.fetchval("SELECT count(*) FROM encounter") == 0, name
+            assert await connection.fetchval("SELECT count(*) FROM provider") == 0, name
+
+
+async def test_base_tables_and_other_schemas_are_closed(graph: Graph) -> None:
+    context = sign(graph.settings.secret, graph.caller(Profile.NURSE))
+    async with psql(graph.settings, Profile.NURSE, context) as connection:
+        for statement in (
+            "SELECT 1 FROM clinical.patient",
+            "SELECT 1 FROM clinician.patient",
+            "SELECT 1 FROM access.context_key",
+            "COPY clinical.patient TO STDOUT",
+            "INSERT INTO patient (id) VALUES (gen_random_uuid())",
+            "UPDATE patient SET gender = 'male'",
+            "DELETE FROM encounter",
+            "SET ROLE caregraph_view",
+            "SELECT pg_read_file('PG_VERSION')",
+        ):
+            with pytest.raises(asyncpg.PostgresError) as refused:
+                await connection.execute(statement)
+            assert refused.value.sqlstate in ("42501", "42809", "55000"), statement  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def test_masks_are_in_the_views(graph: Graph) -> None:
+    """What the policy hides is not in the view, for every profile; what it shows is."""
+    for profile in Profile:
+        context = sign(graph.settings.secret, graph.caller(profile))
+        async with psql(graph.settings, profile, context) as connection:
+            names = await connection.fetchval("SELECT count(family) FROM patient_name")
+            assert bool(names) == (form(profile, Phi.NAME) is Form.SHOW), profile
+            births = [row[0] for row in await connection.fetch("SELECT birth_date FROM patient WHERE birth_date <> ''")]
+            wanted = {Form.SHOW: 10, Form.YEAR: 4, Form.HIDE: 0}[form(profile, Phi.DATE)]
+            assert {len(birth) for birth in births} == ({wanted} if wanted else set()), profile
+            numbers = await connection.fetchval("SELECT count(mrn) FROM registration")
+            assert bool(numbers) == (form(profile, Phi.MEDICAL_RECORD_NUMBER) is Form.SHOW), profile
+            conditions = await connection.fetchval("SELECT count(*) FROM condition")
+            assert bool(conditions) == (form(profile, Phi.CLINICAL) is Form.SHOW), profile
+
+
+async def test_search_runs_only_for_who_may_read_names(graph: Graph) -> None:
+    ask = "SELECT count(*) FROM access.search_patients(ARRAY['a'], NULL, 2, gen_random_uuid(), 10)"
+    for profile in Profile:
+        context = sign(graph.settings.secret, graph.caller(profile))
+        async with psql(graph.settings, profile, context) as connection:
+            if form(profile, Phi.NAME) is Form.SHOW:
+                await connection.fetchval(ask)
+            else:
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await connection.fetchval(ask)
+
+
+async def test_search_needs_a_context_too(graph: Graph) -> None:
+    async with psql(graph.settings, Profile.NURSE, None) as connection:
+        found = await connection.fetchval(
+            "SELECT count(*) FROM access.search_patients(ARRAY['a'], NULL, 2, gen_random_uuid(), 10)"
+        )
+        assert found == 0

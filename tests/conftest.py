@@ -1,0 +1,42 @@
+"""Fixtures of all tests: running stores, a small demo network in them, the graph in process, the API as a server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from db.settings import Settings, load
+from db.stores import Stores
+from tests.asking import Graph
+from workers.demo import load as load_demo
+from workers.embedded.stores import Stores as Embedded
+from workers.migrate import migrate_all
+
+pytest_plugins = ["tests.embedded_stores", "tests.served"]
+
+POPULATION = 30
+"""Patients that the small network of the tests is generated for."""
+
+
+@pytest_asyncio.fixture(scope="session")
+async def configured(embedded: Embedded) -> Settings:
+    """Settings of the embedded stores, migrated."""
+    settings = load({**embedded.env, "CAREGRAPH_DATA": str(embedded.directory.path)})
+    await migrate_all(settings)
+    return settings
+
+
+@pytest_asyncio.fixture(scope="session")
+async def network(configured: Settings) -> Settings:
+    """Settings of stores that hold the small demo network."""
+    await load_demo(configured, population=POPULATION, progress=lambda line: None)
+    return configured
+
+
+@pytest_asyncio.fixture(scope="session")
+async def graph(network: Settings) -> AsyncIterator[Graph]:
+    """The graph over the small network, asked in process."""
+    stores = Stores(network)
+    yield Graph(network, stores, list(await stores.facilities()))
+    await stores.close()

@@ -1,0 +1,71 @@
+"""The whole application while no store can be reached: it starts, says so, and fails field by field."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from db.settings import load
+from graph.app import create_app
+from tests.http.serving import Client, Served, listening
+
+STORES = {"clinical", "imaging", "vitals", "notes", "archive", "warehouse"}
+
+
+def closed_port() -> int:
+    """A port of this machine where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Client]:
+    """A client of the application, as uvicorn starts it."""
+    host = f"127.0.0.1:{closed_port()}"
+    environ = {
+        "CAREGRAPH_DATA": "/nonexistent",
+        "CAREGRAPH_SECRET": "a secret of the tests, 32 letters",
+        **{f"CAREGRAPH_{name}_URL": f"postgresql://o:p@{host}/none" for name in ("CLINICAL", "IMAGING", "VITALS")},
+        "CAREGRAPH_NOTES_URL": f"mongodb://u:p@{host}/none",
+        "CAREGRAPH_ARCHIVE_URL": f"http://k:s@{host}/none?region=us-east-1",
+        "CAREGRAPH_WAREHOUSE_URL": f"snowflake://u:p@{host}/d/s?account=a&warehouse=w&protocol=http",
+        "CAREGRAPH_STORE_TIMEOUT_S": "2",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        app, settings = create_app(), load()
+    log: list[str] = []
+    with listening(app, log) as port:
+        yield Client(Served(port, settings, log=log))
+
+
+def test_alive(alone: Client) -> None:
+    assert alone.send(method="GET", path="/healthz").status == 200
+
+
+def test_not_ready(alone: Client) -> None:
+    answer = alone.send(method="GET", path="/readyz")
+    assert answer.status == 503
+    assert answer.json == {"stores": dict.fromkeys(STORES, "STORE_UNAVAILABLE")}
+
+
+def test_fields_fail_alone(alone: Client) -> None:
+    answer = alone.ask("{ __typename facility { name } }")
+    assert answer.status == 200
+    assert answer.json["data"] == {"__typename": "Query", "facility": None}
+    assert answer.json["errors"][0]["extensions"] == {"code": "STORE_UNAVAILABLE", "store": "clinical"}
+
+
+def test_page(alone: Client) -> None:
+    root = alone.send(method="GET", path="/")
+    assert (root.status, root.headers["location"]) == (307, "/graphiql")
+    assert alone.send(method="GET", path="/graphiql").status == 200
+
+
+def test_picker_without_facilities(alone: Client) -> None:
+    answer = alone.send(method="GET", path="/demo/personas")
+    assert (answer.status, answer.code) == (503, "STORE_UNAVAILABLE")

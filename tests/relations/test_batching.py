@@ -1,0 +1,90 @@
+"""Every relation of every type takes as many statements for 25 parents as for one: found by walking the schema."""
+
+from __future__ import annotations
+
+import pytest
+from graphql import (
+    GraphQLField,
+    GraphQLInterfaceType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLType,
+    get_named_type,
+    get_nullable_type,
+)
+
+from graph.schema import schema
+from tests.asking import Graph
+from tests.ids import ids_of
+
+GRAPH = schema._schema  # pyright: ignore[reportPrivateUsage] - Strawberry has no public name for it
+PARENTS = 25
+ARGUMENTS = {"vitalTrend": '(code: ["8867-4"], from: "2020", to: "2030")'}
+"""Arguments of fields that require some."""
+
+
+def is_relation(field: GraphQLField) -> bool:
+    """Whether a field asks a store: its Strawberry resolver is asynchronous."""
+    definition = field.extensions.get("strawberry-definition")
+    return bool(definition and definition.base_resolver and definition.is_async)
+
+
+def nodes() -> list[GraphQLObjectType]:
+    """Types that Node can give."""
+    node = GRAPH.type_map["Node"]
+    assert isinstance(node, GraphQLInterfaceType)
+    return sorted(GRAPH.get_possible_types(node), key=lambda type_: type_.name)
+
+
+RELATIONS = [(type_.name, name) for type_ in nodes() for name, field in type_.fields.items() if is_relation(field)]
+
+
+def selection(type_: GraphQLType, depth: int = 3) -> str:
+    """Leaves of a type, through the lists and connections on the way to them."""
+    named = get_named_type(type_)
+    if not isinstance(named, GraphQLObjectType | GraphQLInterfaceType):
+        return ""
+    if "nodes" in named.fields:
+        return "{ nodes { id } pageInfo { endCursor } }"
+    if "id" in named.fields:
+        return "{ id }"
+    parts: list[str] = []
+    for name, field in named.fields.items():
+        inner = get_named_type(field.type)
+        if is_relation(field) or (field.args and any(arg.default_value is None for arg in field.args.values())):
+            continue
+        if not isinstance(inner, GraphQLObjectType | GraphQLInterfaceType):
+            parts.append(name)
+        elif depth > 1 and isinstance(get_nullable_type(field.type), GraphQLObjectType | GraphQLList | GraphQLNonNull):
+            inside = selection(field.type, depth - 1)
+            if inside:
+                parts.append(f"{name} {inside}")
+    return "{ " + " ".join(parts or ["__typename"]) + " }"
+
+
+@pytest.mark.parametrize(("kind", "relation"), RELATIONS, ids=lambda value: str(value))
+async def test_one_statement_however_many_parents(graph: Graph, kind: str, relation: str) -> None:
+    ids = await ids_of(graph, kind, limit=PARENTS)
+    type_ = GRAPH.type_map[kind]
+    assert isinstance(type_, GraphQLObjectType)
+    field = type_.fields[relation]
+    wanted = f"... on {kind} {{ {relation}{ARGUMENTS.get(relation, '')} {selection(field.type)} }}"
+    ask = "query ({variables}) {{ {nodes} }}"
+
+    async def statements(parents: int) -> object:
+        chosen = [ids[place % len(ids)] for place in range(parents)]
+        query = ask.format(
+            variables=", ".join(f"$id{n}: ID!" for n in range(parents)),
+            nodes=" ".join(f"n{n}: node(id: $id{n}) {{ {wanted} }}" for n in range(parents)),
+        )
+        answer = await graph.ask(query, **{f"id{n}": one for n, one in enumerate(chosen)})
+        assert answer.errors == [], relation
+        assert all(node is not None for node in answer.data.values())
+        return answer.statements
+
+    assert await statements(1) == await statements(PARENTS)
+
+
+def test_every_type_has_relations_in_the_walk() -> None:
+    assert len(RELATIONS) > 60

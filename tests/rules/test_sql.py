@@ -1,0 +1,82 @@
+"""Every statement of the loaders prepares as every profile, and gives the columns that its row takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+
+import loaders
+from db.caller import Profile
+from db.context import role_password
+from db.policy import Form, Phi, form
+from db.postgres import login_url, statement_name
+from db.settings import Settings
+from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch
+
+MODULES = [importlib.import_module(f"loaders.{module.name}") for module in pkgutil.iter_modules(loaders.__path__)]
+DATABASES = {"imaging_study": "imaging", "vital_sign": "vitals"}
+"""Loader modules that do not read the clinical database."""
+SEARCH = {"patients_by_search"}
+
+
+def statements() -> Iterator[tuple[str, str]]:
+    """(database, SQL) of every statement of a PostgreSQL loader."""
+    for module in MODULES:
+        stem = module.__name__.split(".")[1]
+        for name, value in vars(module).items():
+            if name.isupper() and isinstance(value, str) and value.lstrip().startswith("/* "):
+                if " ?" not in value and "%s" not in value:
+                    yield DATABASES.get(stem, "clinical"), value
+
+
+STATEMENTS = sorted(set(statements()), key=lambda pair: statement_name(pair[1]))
+BATCHES = {
+    f"{module.__name__}.{name}": value
+    for module in MODULES
+    for name, value in vars(module).items()
+    if isinstance(value, NewestBatch | ChildrenBatch | ByIdBatch)
+}
+
+
+@pytest.mark.parametrize("profile", Profile, ids=lambda profile: profile.value)
+async def test_statements_prepare_as_every_profile(configured: Settings, profile: Profile) -> None:
+    urls = {"clinical": configured.clinical_url, "imaging": configured.imaging_url, "vitals": configured.vitals_url}
+    role = f"caregraph_{profile.value}"
+    for database, url in urls.items():
+        connection = await asyncpg.connect(login_url(url, role, role_password(configured.secret, role)))
+        try:
+            for sql in (sql for owner, sql in STATEMENTS if owner == database):
+                if statement_name(sql) in SEARCH and form(profile, Phi.NAME) is not Form.SHOW:
+                    continue  # prepared, it may not be executed: tests of the search show that
+                await connection.prepare(sql)
+        finally:
+            await connection.close()
+
+
+@pytest.mark.parametrize("name", BATCHES)
+async def test_rows_take_the_columns_of_their_statement(configured: Settings, name: str) -> None:
+    batch = BATCHES[name]
+    url = {
+        "loaders.imaging_study": configured.imaging_url,
+        "loaders.vital_sign": configured.vitals_url,
+    }.get(name.rpartition(".")[0], configured.clinical_url)
+    role = "caregraph_clinician"
+    connection = await asyncpg.connect(login_url(url, role, role_password(configured.secret, role)))
+    try:
+        prepared = await connection.prepare(batch.sql)
+        columns = [attribute.name for attribute in prepared.get_attributes()][1:]
+    finally:
+        await connection.close()
+    assert dataclasses.is_dataclass(batch.row)
+    assert columns == [field.name for field in dataclasses.fields(batch.row)]
+
+
+def test_names_are_unique() -> None:
+    names = [statement_name(sql) for _, sql in STATEMENTS]
+    assert len(names) == len(set(names))
+    assert len(names) > 40

@@ -1,0 +1,104 @@
+"""Nobody sees another facility's readings or their aggregates, whichever table is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from db.caller import Caller, Profile, PurposeOfUse
+from db.context import role_password, sign
+from db.postgres import login_url
+from loaders.vital_sign import VitalBucket
+from resolvers import vital_sign
+from tests.vitals.conftest import Vitals
+from tests.vitals.readings import HEART_RATE, NOON, as_login, reading, write
+from workers.rollup import rollup
+
+TABLES = ("vital_sign", "vital_sign_hourly", "vital_sign_daily")
+
+BENEATH = """
+SELECT format('%I.%I', n.nspname, c.relname) AS name
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname IN ('vitals', '_timescaledb_internal') AND c.relkind IN ('r', 'p', 'v', 'm')
+"""
+"""Tables, partitions, chunks, materialised hypertables and aggregates that the profiles' views rest on."""
+
+
+def profile_url(vitals: Vitals, profile: Profile = Profile.CLINICIAN) -> str:
+    """URL with which a profile logs in."""
+    role = f"caregraph_{profile.value}"
+    return login_url(vitals.settings.vitals_url, role, role_password(vitals.settings.secret, role))
+
+
+def context_of(vitals: Vitals, facility: UUID, expires: int | None = None) -> str:
+    """Statement that sets the signed context of a clinician."""
+    caller = Caller("somebody", Profile.CLINICIAN, facility, PurposeOfUse.TREAT)
+    return f"SET LOCAL app.context = '{sign(vitals.settings.secret, caller, expires)}'"
+
+
+async def counts(vitals: Vitals, before: str = "SELECT") -> Sequence[int]:
+    """Rows that a clinician sees of each table after a statement."""
+    url = profile_url(vitals)
+    return [(await as_login(url, f"SELECT count(*) FROM clinician.{name}", before))[0][0] for name in TABLES]
+
+
+async def test_other_facility_never_comes(vitals: Vitals, facility: UUID) -> None:
+    """The same patient is treated in two facilities; each sees its own readings, raw, rolled up and by id."""
+    patient, other = uuid4(), uuid4()
+    ours, theirs = reading(facility, patient, "60"), reading(other, patient, "180")
+    await write(vitals, [ours, theirs])
+    await rollup(vitals.settings)
+    for seen, row in ((facility, ours), (other, theirs)):
+        async with vitals.request(seen) as context:
+            parents = [SimpleNamespace(id=patient)]
+            [page] = await vital_sign.of_patients(context, parents, first=10, after=None)
+            [latest] = await vital_sign.latest(context, parents)
+            assert page.rows == latest == [row]
+            assert await vital_sign.one(context, id=f"VitalSign/{ours.key}") == (ours if seen == facility else None)
+            for bucket in VitalBucket:
+                [[trend]] = await vital_sign.trend(
+                    context, parents, code=[HEART_RATE], start="2021-03-04", end="2021-03-04", bucket=bucket
+                )
+                assert [(point.min, point.max, point.count) for point in trend.points] == [(row.value, row.value, 1)]
+
+
+async def test_without_context_no_rows(vitals: Vitals, facility: UUID) -> None:
+    """Who has the database's password but no signed context, or an expired or foreign one, sees nothing."""
+    await write(vitals, [reading(facility, uuid4(), "60")])
+    await rollup(vitals.settings)
+    assert await counts(vitals, context_of(vitals, facility)) == [1, 1, 1]
+    assert await counts(vitals) == [0, 0, 0]
+    assert await counts(vitals, context_of(vitals, facility, expires=int(NOON.timestamp()))) == [0, 0, 0]
+    assert await counts(vitals, context_of(vitals, facility).replace(str(facility), str(uuid4()))) == [0, 0, 0]
+
+
+async def test_what_lies_beneath_is_closed(vitals: Vitals, facility: UUID) -> None:
+    """No profile reads a table, chunk or materialised row that lies beneath its views, context or not."""
+    await write(vitals, [reading(facility, uuid4(), "60")])
+    await rollup(vitals.settings)
+    names = [row["name"] for row in await as_login(vitals.settings.vitals_url, BENEATH)]
+    assert len(names) > 10
+    for name in names:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await as_login(profile_url(vitals), f"SELECT * FROM {name}", context_of(vitals, facility))
+
+
+async def test_profiles_are_masked(vitals: Vitals, facility: UUID) -> None:
+    """A registrar sees no clinical value, an analyst only the year and no device, as the policy says."""
+    patient = uuid4()
+    await write(vitals, [reading(facility, patient, "60")])
+    seen = {}
+    for profile in (Profile.NURSE, Profile.REGISTRAR, Profile.ANALYST):
+        async with vitals.request(facility, profile) as context:
+            [page] = await vital_sign.of_patients(context, [SimpleNamespace(id=patient)], first=10, after=None)
+            [row] = page.rows
+            seen[profile] = (row.code, row.device_id, row.effective)
+    assert seen == {
+        Profile.NURSE: (HEART_RATE, "monitor-7", NOON.isoformat()),
+        Profile.REGISTRAR: (None, None, NOON.isoformat()),
+        Profile.ANALYST: (HEART_RATE, None, "2021"),
+    }
