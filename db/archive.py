@@ -59,9 +59,8 @@ RULES = {
 _LACKING = {"NotImplemented", "MethodNotAllowed", "InvalidStorageClass", "UnsupportedOperation", "XNotImplemented"}
 
 # One path for one object: no empty, `.` or `..` segment, no escape, no character that a server might rewrite.
-_KEY = re.compile(
-    rf"{PREFIX}([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})(?:/[0-9A-Za-z][0-9A-Za-z._-]*)+", re.ASCII
-)
+_FACILITY = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_KEY = re.compile(rf"{PREFIX}({_FACILITY})(?:/[0-9A-Za-z][0-9A-Za-z._-]*)+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +130,21 @@ class Archive:
         """Bytes from `start` up to and without `end`, fewer at the object's end; None where there is no such object."""
 
         async def ranged(client: Any) -> bytes:
-            answer = await client.get_object(Bucket=self._bucket, Key=key, Range=f"bytes={start}-{end - 1}")
-            async with answer["Body"] as body:
-                return await body.read()
+            try:
+                return await self._range(client, key, start, end)
+            except ClientError as error:
+                if _status(error) not in (400, 416):
+                    raise
+            # S3 refuses a range that starts behind the end (416); nanio also one that only ends there (400).
+            size = (await client.head_object(Bucket=self._bucket, Key=key))["ContentLength"]
+            return await self._range(client, key, start, size) if start < size else b""
 
         return await self.run(ranged)
+
+    async def _range(self, client: Any, key: str, start: int, end: int) -> bytes:
+        answer = await client.get_object(Bucket=self._bucket, Key=key, Range=f"bytes={start}-{end - 1}")
+        async with answer["Body"] as body:
+            return await body.read()
 
     async def worker_put(self, key: str, content: bytes) -> None:
         """Stores an object; an object of the same key is replaced."""
@@ -199,16 +208,15 @@ class Archive:
         async with self._opening:
             if self._client is None:
                 port = f":{self._url.port}" if self._url.port else ""
-                self._client = await self._closing.enter_async_context(
-                    aioboto3.Session().client(
-                        "s3",
-                        endpoint_url=f"{self._url.scheme}://{self._url.hostname}{port}",
-                        region_name=self._region(),
-                        aws_access_key_id=unquote(self._url.username or ""),
-                        aws_secret_access_key=unquote(self._url.password or ""),
-                        config=_config(self.guard.timeout_s),
-                    )
+                opened: Any = aioboto3.Session().client(
+                    "s3",
+                    endpoint_url=f"{self._url.scheme}://{self._url.hostname}{port}",
+                    region_name=self._region(),
+                    aws_access_key_id=unquote(self._url.username or ""),
+                    aws_secret_access_key=unquote(self._url.password or ""),
+                    config=_config(self.guard.timeout_s),
                 )
+                self._client = await self._closing.enter_async_context(opened)
             return self._client
 
     def _region(self) -> str:

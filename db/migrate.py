@@ -1,8 +1,8 @@
 """Numbered SQL, applied once, checksummed, safe to run concurrently; then roles, context key and masked views.
 
-A database's files are `db/migrations/access/*.sql` and then `db/migrations/<database>/*.sql`, in order of name. Each runs
-in one transaction with its record, unless its first line is `-- no transaction`. A file `….timescaledb.sql` runs only
-where that extension was available when the database was first migrated, a file `….plain.sql` only where it was not.
+A database's files are `db/migrations/access/*.sql` and then `db/migrations/<database>/*.sql`, in order of name. Each
+runs in one transaction with its record, unless its first line is `-- no transaction`. A file `….timescaledb.sql` runs
+only where that extension was available when the database was first migrated, a file `….plain.sql` only where not.
 """
 
 from __future__ import annotations

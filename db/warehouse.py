@@ -39,7 +39,7 @@ POOL_MAX = 4
 """Connections of this process; each runs one query at a time."""
 
 NETWORK_TIMEOUT_S = 8
-"""Seconds for which the connector itself tries again: it does so on every HTTP 500."""
+"""Seconds for which the connector itself tries again at most: it does so on every HTTP 500 and refused connection."""
 
 CLOSE_S = 0.5
 """Seconds that a goodbye to the server may take; it must not delay what failed."""
@@ -66,8 +66,8 @@ VISIBLE = f"""WITH research_dataset AS (
     WHERE (a.facility_id IS NULL OR a.facility_id = ?) AND ? = '{Form.SHOW.value}'
 )
 """
-"""What a caller may see: datasets of the profile (first parameter), their registered versions, and of those the cells of
-the caller's facility (second) and of the network, if the policy shows the profile clinical facts (third)."""
+"""What a caller may see: datasets of the profile (first parameter), their registered versions, and of those the cells
+of the caller's facility (second) and of the network, if the policy shows the profile clinical facts (third)."""
 
 RECORDED = "SELECT name, sha256 FROM caregraph_migration"
 RECORD = """INSERT INTO caregraph_migration (name, sha256)
@@ -88,7 +88,8 @@ class Warehouse:
     def __init__(self, name: str, url: str, timeout_s: float) -> None:
         self.name = name
         self.guard = Guard(name, timeout_s, POOL_MAX)
-        self._login = _login(url)
+        retry_s = max(1, min(NETWORK_TIMEOUT_S, int(timeout_s / 2)))  # leaves time for a new connection before the deadline
+        self._login = _login(url) | {"login_timeout": retry_s, "network_timeout": retry_s}
         self._idle: list[Connection] = []
 
     def session(self, caller: Caller, record: Record) -> Session:
@@ -236,8 +237,6 @@ def _login(url: str) -> dict[str, Any]:
         "port": parts.port or (80 if query.get("protocol") == "http" else 443),
         "database": place[0],
         "schema": place[1],
-        "login_timeout": NETWORK_TIMEOUT_S,
-        "network_timeout": NETWORK_TIMEOUT_S,
         "paramstyle": "qmark",  # bound by the server, never written into the statement
         "disable_ocsp_checks": True,  # would ask third parties; certificates are verified all the same
         "session_parameters": {"CLIENT_TELEMETRY_ENABLED": False, "TIMEZONE": "UTC", "QUERY_TAG": "caregraph"},

@@ -48,23 +48,15 @@ def create_app() -> Starlette:
 
 
 class _Process:
-    """The stores of this process, from its start to its end."""
+    """The stores of this process; each connects when first asked."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._stores = Stores(settings)
         self._cursor_key = hmac.digest(settings.secret, b"cursor", hashlib.sha256)
-        self._stores: Stores | None = None
-
-    @property
-    def stores(self) -> Stores:
-        """The open stores; requests come only between start and end."""
-        assert self._stores is not None
-        return self._stores
 
     @asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncGenerator[None]:
-        """Opens the stores at start and closes them at the end."""
-        self._stores = await Stores.open(self._settings)
+        """Closes the stores at the end."""
         try:
             yield
         finally:
@@ -73,7 +65,7 @@ class _Process:
     @asynccontextmanager
     async def session(self, caller: Caller) -> AsyncGenerator[Context]:
         """The context of one operation; its snapshots end with it."""
-        reader = Reader(self.stores, caller)
+        reader = Reader(self._stores, caller)
         try:
             yield Context(reader, self._cursor_key)
         finally:
@@ -81,11 +73,11 @@ class _Process:
 
     async def facilities(self) -> Sequence[demo.Facility]:
         """All facilities, for the persona picker."""
-        return await self.stores.facilities()
+        return await self._stores.facilities()
 
     async def ready(self, _request: Request) -> Response:
         """State of each store: READY or a code. 503 without the clinical one, the authority for everything."""
-        states = await self.stores.ready()
+        states = await self._stores.ready()
         status = 200 if states["clinical"] is None else 503
         return json_response({"stores": {name: code or "READY" for name, code in states.items()}}, status)
 

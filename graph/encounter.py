@@ -7,21 +7,27 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 import resolvers.chart
+import resolvers.clinical_note
 import resolvers.encounter
 import resolvers.facility
+import resolvers.imaging_study
 import resolvers.lab
 import resolvers.patient
 import resolvers.provider
+import resolvers.vital_sign
 from db.policy import Phi
 from graph.chart import Condition, DiagnosticReport, Immunization, Observation, Procedure
+from graph.clinical_note import NOTES, ClinicalNote
 from graph.connection import Connection
 from graph.datatype import CodeableConcept, FhirDateTime
 from graph.facility import Department, Facility
 from graph.field import CODE, PAGE, PERIOD, STATUS, field
+from graph.imaging_study import IMAGING, ImagingStudy
 from graph.lab import LabResult
 from graph.medication import MedicationAdministration, MedicationRequest
 from graph.node import Node, node_id, served_from
 from graph.provider import Provider
+from graph.vital_sign import VitalSign
 from loaders.concept import concept
 from loaders.encounter import EncounterRow
 
@@ -97,6 +103,24 @@ class Encounter(Node):
     )
     lab_results: Connection[LabResult] | None = field(
         "Laboratory results of the encounter", phi=Phi.CLINICAL, batch=resolvers.lab.of_encounters, args=FACTS
+    )
+    vital_signs: Connection[VitalSign] | None = field(
+        "Vital signs of the encounter, newest first",
+        phi=Phi.CLINICAL,
+        batch=resolvers.vital_sign.of_encounters,
+        args=(*PAGE, *PERIOD, CODE),
+    )
+    clinical_notes: Connection[ClinicalNote] | None = field(
+        "Clinical notes of the encounter, newest first",
+        phi=Phi.CLINICAL,
+        batch=resolvers.clinical_note.of_encounters,
+        args=NOTES,
+    )
+    imaging_studies: Connection[ImagingStudy] | None = field(
+        "Imaging studies of the encounter, newest first",
+        phi=Phi.CLINICAL,
+        batch=resolvers.imaging_study.of_encounters,
+        args=IMAGING,
     )
     observations: Connection[Observation] | None = field(
         "Other observations of the encounter",

@@ -6,6 +6,7 @@ import logging
 import re
 import traceback
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from graphql import (
@@ -24,9 +25,10 @@ FormattedError: TypeAlias = dict[str, Any]
 """One entry of `errors`: message, extensions with a code, and where they are known locations and path."""
 
 _log = logging.getLogger("caregraph.errors")
+_ROOT = Path(__file__).parents[1]
 
 # Punctuators are quoted alone; anything else that a syntax error quotes may be a value of the document.
-_QUOTED = re.compile(r"('[^\w']+')|[:,]?\s*'.*", re.DOTALL)
+_QUOTED = re.compile(r"(\s*'[^\w']+')|(?:, did you mean)?[:,]?\s*'.*", re.DOTALL)
 _ARGUMENT = re.compile(r"Argument '(\w+)'")
 
 
@@ -101,12 +103,19 @@ def _internal(request_id: str) -> FormattedError:
 
 def _log_once(error: BaseException, request_id: str, logged: set[str]) -> None:
     """Logs type and place, never text: that of a driver or of graphql-core may quote a value."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "-"
-    entry = f"{type(error).__module__}.{type(error).__qualname__} at {place}"
+    entry = f"{type(error).__module__}.{type(error).__qualname__} at {_place(error)}"
     if entry not in logged:
         logged.add(entry)
         _log.error("request=%s internal error: %s", request_id, entry)
+
+
+def _place(error: BaseException) -> str:
+    """Innermost line of ours that the exception went through."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        if file.is_relative_to(_ROOT) and "site-packages" not in file.parts:
+            return f"{file.relative_to(_ROOT)}:{frame.lineno}"
+    return "-"
 
 
 def _cause(error: GraphQLError) -> Exception:
@@ -158,7 +167,8 @@ class ValuesOfCorrectType(ValuesOfCorrectTypeRule):
             formatted = _argument_unfit(place.name.value, str(argument.type))
         else:
             formatted = request_error("A literal is not of the expected type.", "BAD_USER_INPUT")
-        nodes: list[Node] = error.nodes or ([place] if place else [])
+        # A scalar gets lists and objects as copies that have no location.
+        nodes: list[Node] = [node for node in error.nodes or [] if node.loc] or ([place] if place else [])
         cause = _cause(error)
         super().report_error(
             GraphQLError(

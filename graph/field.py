@@ -80,7 +80,7 @@ def field(
     """
     kinds = (phi,) if isinstance(phi, Phi) else phi or ()
     directives = [PhiDirective(kind=list(kinds))] if kinds else []
-    resolver = _resolver(value, batch, root, args, kinds)
+    resolver: Any = _resolver(value, batch, root, args, kinds)
     return strawberry.field(resolver=resolver, description=description, directives=directives, name=name)
 
 

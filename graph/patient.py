@@ -7,11 +7,18 @@ from typing import Annotated
 
 import strawberry
 
+import resolvers.care_plan
 import resolvers.chart
+import resolvers.clinical_note
 import resolvers.encounter
+import resolvers.imaging_study
 import resolvers.lab
 import resolvers.patient
+import resolvers.patient_summary
+import resolvers.research_dataset
+import resolvers.vital_sign
 from db.policy import Phi
+from graph.care_plan import CarePlan, Goal
 from graph.chart import (
     AllergyIntolerance,
     CareTeam,
@@ -22,6 +29,7 @@ from graph.chart import (
     Observation,
     Procedure,
 )
+from graph.clinical_note import NOTES, ClinicalNote
 from graph.connection import Connection, PageInfo
 from graph.datatype import (
     Address,
@@ -36,10 +44,14 @@ from graph.datatype import (
 )
 from graph.encounter import Encounter
 from graph.field import CODE, PAGE, PERIOD, STATUS, arg, field
+from graph.imaging_study import IMAGING, ImagingStudy
 from graph.lab import LabResult
 from graph.medication import MedicationAdministration, MedicationRequest
 from graph.node import Node, node_id, served_from
+from graph.patient_summary import PatientSummary
+from graph.research_dataset import CohortSummary
 from graph.schedule import Appointment
+from graph.vital_sign import TREND, VitalSign, VitalTrend
 from loaders.patient import PatientRow
 
 FACTS = (*PAGE, *PERIOD, STATUS, CODE)
@@ -142,6 +154,56 @@ class Patient(Node):
         phi=Phi.CLINICAL,
         batch=resolvers.chart.patient_diagnostic_reports,
         args=FACTS,
+    )
+    vital_signs: Connection[VitalSign] | None = field(
+        "Vital signs of the patient, newest first; a blood pressure is two entries of one panel",
+        phi=Phi.CLINICAL,
+        batch=resolvers.vital_sign.of_patients,
+        args=(*PAGE, *PERIOD, CODE),
+    )
+    latest_vital_signs: list[VitalSign] | None = field(
+        "Latest reading of each vital sign of the patient",
+        phi=Phi.CLINICAL,
+        batch=resolvers.vital_sign.latest,
+        args=(CODE,),
+    )
+    vital_trend: list[VitalTrend] | None = field(
+        "Courses of vital signs in buckets, chosen by the length of the range",
+        phi=Phi.CLINICAL,
+        batch=resolvers.vital_sign.trend,
+        args=TREND,
+    )
+    clinical_notes: Connection[ClinicalNote] | None = field(
+        "Clinical notes of the patient, newest first; superseded ones too, unless `status` says otherwise",
+        phi=Phi.CLINICAL,
+        batch=resolvers.clinical_note.of_patients,
+        args=NOTES,
+    )
+    care_plans: Connection[CarePlan] | None = field(
+        "Care plans of the patient, newest first",
+        phi=Phi.CLINICAL,
+        batch=resolvers.care_plan.of_patients,
+        args=(*PAGE, *PERIOD, STATUS),
+    )
+    goals: Connection[Goal] | None = field(
+        "Goals of the patient's care, newest first",
+        phi=Phi.CLINICAL,
+        batch=resolvers.care_plan.patient_goals,
+        args=(*PAGE, *PERIOD, STATUS),
+    )
+    summary: PatientSummary | None = field(
+        "Chart at a glance, made beforehand", phi=Phi.CLINICAL, batch=resolvers.patient_summary.of_patients
+    )
+    imaging_studies: Connection[ImagingStudy] | None = field(
+        "Imaging studies of the patient, newest first",
+        phi=Phi.CLINICAL,
+        batch=resolvers.imaging_study.of_patients,
+        args=IMAGING,
+    )
+    cohort: CohortSummary | None = field(
+        "Patients of the same sex and age band in the network, counted",
+        phi=Phi.CLINICAL,
+        batch=resolvers.research_dataset.cohorts_of_patients,
     )
     appointments: Connection[Appointment] | None = field(
         "Appointments of the patient, latest first",

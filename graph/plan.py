@@ -97,7 +97,7 @@ def kinds_of(declared: GraphQLField | GraphQLArgument) -> Sequence[Phi]:
     """PHI kinds that a field or an argument of the schema was declared with."""
     definition = declared.extensions.get("strawberry-definition")
     directives = getattr(definition, "directives", ())
-    return [kind for directive in directives if isinstance(directive, PhiDirective) for kind in directive.kind]
+    return [kind for directive in directives or () if isinstance(directive, PhiDirective) for kind in directive.kind]
 
 
 def _shown(profile: Profile, kinds: Sequence[Phi]) -> bool:
@@ -134,7 +134,7 @@ def _collect(schema: GraphQLSchema, document: DocumentNode, operation_name: str 
         kinds = kinds_of(declared)
         if kinds:
             fields[f"{parent.name}.{node.name.value}"] = kinds
-        for argument in node.arguments:
+        for argument in node.arguments or ():
             bound = kinds_of(declared.args[argument.name.value])
             if bound:
                 arguments.append(BoundArgument(argument.name.value, bound, argument.value))

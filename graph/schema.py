@@ -5,22 +5,29 @@ from __future__ import annotations
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
+import resolvers.clinical_note
 import resolvers.encounter
 import resolvers.facility
+import resolvers.imaging_study
 import resolvers.lab
 import resolvers.node
 import resolvers.patient
 import resolvers.provider
+import resolvers.research_dataset
 from db.policy import Phi
+from graph.clinical_note import SEARCH, ClinicalNoteSearch
+from graph.connection import Connection
 from graph.datatype import SCALARS, take
 from graph.encounter import Encounter
 from graph.facility import Facility
 from graph.field import PAGE, REQUIRED, arg, field
+from graph.imaging_study import IMAGING_SEARCH, ImagingStudy
 from graph.lab import LabResult
 from graph.me import Me, me
 from graph.node import Node
 from graph.patient import Patient, PatientMatchConnection
 from graph.provider import Provider
+from graph.research_dataset import ResearchDataset
 
 
 @strawberry.type(description="Where every question starts")
@@ -80,6 +87,24 @@ class Query:
         phi=Phi.CLINICAL,
         root=resolvers.lab.one,
         args=(arg("id", strawberry.ID, "Global id of the laboratory result", phi=None, default=REQUIRED),),
+    )
+    clinical_notes: ClinicalNoteSearch | None = field(
+        "Notes of the facility that contain a text, newest first, with their number by type",
+        phi=Phi.FREE_TEXT,
+        root=resolvers.clinical_note.search,
+        args=SEARCH,
+    )
+    imaging_studies: Connection[ImagingStudy] | None = field(
+        "Imaging studies of the facility, newest first",
+        phi=Phi.CLINICAL,
+        root=resolvers.imaging_study.search,
+        args=IMAGING_SEARCH,
+    )
+    research_datasets: Connection[ResearchDataset] | None = field(
+        "De-identified datasets of aggregates, newest first",
+        phi=Phi.CLINICAL,
+        root=resolvers.research_dataset.page,
+        args=PAGE,
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id, by_id_batch, newest_batch, newest_of_each
+from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
 
 COLUMNS = """
     id, patient_id, encounter_id, clinical_status, verification_status, type, category, criticality, code_system,
@@ -47,5 +47,5 @@ class AllergyIntoleranceRow:
     sort_time: datetime
 
 
-allergy_intolerances_of_patients = newest_batch(ALLERGY_INTOLERANCES_OF_PATIENTS, AllergyIntoleranceRow)
-allergy_intolerance_by_id = by_id_batch(ALLERGY_INTOLERANCE_BY_ID, AllergyIntoleranceRow)
+allergy_intolerances_of_patients = NewestBatch(ALLERGY_INTOLERANCES_OF_PATIENTS, AllergyIntoleranceRow)
+allergy_intolerance_by_id = ByIdBatch(ALLERGY_INTOLERANCE_BY_ID, AllergyIntoleranceRow)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id, by_id_batch, newest_batch, newest_of_each
+from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
 
 COLUMNS = """
     id, patient_id, provider_id, department_id, status, code_system, code, code_display, code_text, code_translation,
@@ -40,6 +40,6 @@ class AppointmentRow:
     sort_time: datetime
 
 
-appointments_of_patients = newest_batch(APPOINTMENTS_OF_PATIENTS, AppointmentRow)
-appointments_of_providers = newest_batch(APPOINTMENTS_OF_PROVIDERS, AppointmentRow)
-appointment_by_id = by_id_batch(APPOINTMENT_BY_ID, AppointmentRow)
+appointments_of_patients = NewestBatch(APPOINTMENTS_OF_PATIENTS, AppointmentRow)
+appointments_of_providers = NewestBatch(APPOINTMENTS_OF_PROVIDERS, AppointmentRow)
+appointment_by_id = ByIdBatch(APPOINTMENT_BY_ID, AppointmentRow)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id, by_id_batch, children_batch, newest_batch, newest_of_each
+from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch, by_id, newest_of_each
 
 COLUMNS = """
     id, patient_id, encounter_id, status, name, category, period_start, period_end, sort_time
@@ -33,8 +33,8 @@ class CareTeamRow:
     sort_time: datetime
 
 
-care_teams_of_patients = newest_batch(CARE_TEAMS_OF_PATIENTS, CareTeamRow)
-care_team_by_id = by_id_batch(CARE_TEAM_BY_ID, CareTeamRow)
+care_teams_of_patients = NewestBatch(CARE_TEAMS_OF_PATIENTS, CareTeamRow)
+care_team_by_id = ByIdBatch(CARE_TEAM_BY_ID, CareTeamRow)
 
 PARTICIPANTS_OF_CARE_TEAMS = """/* participants_of_care_teams */
 SELECT care_team_id, provider_id, member, role
@@ -52,4 +52,4 @@ class CareTeamParticipantRow:
     role: dict[str, Any] | None
 
 
-participants_of_care_teams = children_batch(PARTICIPANTS_OF_CARE_TEAMS, CareTeamParticipantRow)
+participants_of_care_teams = ChildrenBatch(PARTICIPANTS_OF_CARE_TEAMS, CareTeamParticipantRow)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id, by_id_batch, newest_batch, newest_of_each
+from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
 
 COLUMNS = """
     id, patient_id, encounter_id, clinical_status, verification_status, category, severity, code_system, code,
@@ -45,6 +45,6 @@ class ConditionRow:
     sort_time: datetime
 
 
-conditions_of_patients = newest_batch(CONDITIONS_OF_PATIENTS, ConditionRow)
-conditions_of_encounters = newest_batch(CONDITIONS_OF_ENCOUNTERS, ConditionRow)
-condition_by_id = by_id_batch(CONDITION_BY_ID, ConditionRow)
+conditions_of_patients = NewestBatch(CONDITIONS_OF_PATIENTS, ConditionRow)
+conditions_of_encounters = NewestBatch(CONDITIONS_OF_ENCOUNTERS, ConditionRow)
+condition_by_id = ByIdBatch(CONDITION_BY_ID, ConditionRow)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id, by_id_batch, newest_batch, newest_of_each
+from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
 
 COLUMNS = """
     id, patient_id, status, scope, category, date_time, provision, sort_time
@@ -32,5 +32,5 @@ class ConsentRow:
     sort_time: datetime
 
 
-consents_of_patients = newest_batch(CONSENTS_OF_PATIENTS, ConsentRow)
-consent_by_id = by_id_batch(CONSENT_BY_ID, ConsentRow)
+consents_of_patients = NewestBatch(CONSENTS_OF_PATIENTS, ConsentRow)
+consent_by_id = ByIdBatch(CONSENT_BY_ID, ConsentRow)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from loaders.encounter import COLUMNS as ENCOUNTER_COLUMNS
 from loaders.encounter import EncounterRow
-from loaders.facts import by_id, by_id_batch, children_batch, newest_batch, newest_of_each
+from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch, by_id, newest_of_each
 
 COLUMNS = "id, facility_id, parent_id, code, name, type, physical_type"
 DEPARTMENT_BY_ID = by_id("department_by_id", COLUMNS, "department")
@@ -43,7 +43,7 @@ class DepartmentRow:
     physical_type: str | None
 
 
-departments_of_facilities = children_batch(DEPARTMENTS_OF_FACILITIES, DepartmentRow)
-department_by_id = by_id_batch(DEPARTMENT_BY_ID, DepartmentRow)
-inpatients_of_departments = newest_batch(INPATIENTS_OF_DEPARTMENTS, EncounterRow)
-inpatients_of_facilities = newest_batch(INPATIENTS_OF_FACILITIES, EncounterRow)
+departments_of_facilities = ChildrenBatch(DEPARTMENTS_OF_FACILITIES, DepartmentRow)
+department_by_id = ByIdBatch(DEPARTMENT_BY_ID, DepartmentRow)
+inpatients_of_departments = NewestBatch(INPATIENTS_OF_DEPARTMENTS, EncounterRow)
+inpatients_of_facilities = NewestBatch(INPATIENTS_OF_FACILITIES, EncounterRow)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id, by_id_batch, newest_batch, newest_of_each
+from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
 
 COLUMNS = """
     id, patient_id, encounter_id, status, category, code_system, code, code_display, code_text, code_translation,
@@ -44,6 +44,6 @@ class DiagnosticReportRow:
     sort_time: datetime
 
 
-diagnostic_reports_of_patients = newest_batch(DIAGNOSTIC_REPORTS_OF_PATIENTS, DiagnosticReportRow)
-diagnostic_reports_of_encounters = newest_batch(DIAGNOSTIC_REPORTS_OF_ENCOUNTERS, DiagnosticReportRow)
-diagnostic_report_by_id = by_id_batch(DIAGNOSTIC_REPORT_BY_ID, DiagnosticReportRow)
+diagnostic_reports_of_patients = NewestBatch(DIAGNOSTIC_REPORTS_OF_PATIENTS, DiagnosticReportRow)
+diagnostic_reports_of_encounters = NewestBatch(DIAGNOSTIC_REPORTS_OF_ENCOUNTERS, DiagnosticReportRow)
+diagnostic_report_by_id = ByIdBatch(DIAGNOSTIC_REPORT_BY_ID, DiagnosticReportRow)

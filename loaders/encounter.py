@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id, by_id_batch, newest_batch, newest_of_each
+from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
 
 COLUMNS = """
     id, facility_id, patient_id, department_id, provider_id, part_of_id, status, class_code, code_system, code,
@@ -46,7 +46,7 @@ class EncounterRow:
     sort_time: datetime
 
 
-encounters_of_patients = newest_batch(ENCOUNTERS_OF_PATIENTS, EncounterRow)
-encounters_of_providers = newest_batch(ENCOUNTERS_OF_PROVIDERS, EncounterRow)
-encounters_of_wholes = newest_batch(ENCOUNTERS_OF_WHOLES, EncounterRow)
-encounter_by_id = by_id_batch(ENCOUNTER_BY_ID, EncounterRow)
+encounters_of_patients = NewestBatch(ENCOUNTERS_OF_PATIENTS, EncounterRow)
+encounters_of_providers = NewestBatch(ENCOUNTERS_OF_PROVIDERS, EncounterRow)
+encounters_of_wholes = NewestBatch(ENCOUNTERS_OF_WHOLES, EncounterRow)
+encounter_by_id = ByIdBatch(ENCOUNTER_BY_ID, EncounterRow)

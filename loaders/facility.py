@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id, by_id_batch
+from loaders.facts import ByIdBatch, by_id
 
 COLUMNS = "id, code, name, type, address, telecom"
 FACILITY_BY_ID = by_id("facility_by_id", COLUMNS, "facility")
@@ -24,4 +24,4 @@ class FacilityRow:
     telecom: list[dict[str, Any]] | None
 
 
-facility_by_id = by_id_batch(FACILITY_BY_ID, FacilityRow)
+facility_by_id = ByIdBatch(FACILITY_BY_ID, FacilityRow)

@@ -3,29 +3,21 @@
 A fact's file has its columns, its filters, its row, and one line for each batch function:
 
     CONDITIONS_OF_PATIENTS = newest_of_each("conditions_of_patients", COLUMNS, "condition", "patient_id", FILTER)
-    conditions_of_patients = newest_batch(CONDITIONS_OF_PATIENTS, ConditionRow)
+    conditions_of_patients = NewestBatch(CONDITIONS_OF_PATIENTS, ConditionRow)
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import LiteralString, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, LiteralString, TypeVar
 from uuid import UUID
 
 from db.postgres import Session
 from loaders.page import TimePage
-from loaders.reader import Batch, Reader
+from loaders.reader import Reader
 
 R = TypeVar("R")
-Row = TypeVar("Row", covariant=True)
-
-
-class NewestBatch(Protocol[Row]):
-    """Newest rows of each parent: up to page.first + 1 of each; filters in the order of the statement's $7, $8, …"""
-
-    def __call__(
-        self, reader: Reader, ids: Sequence[UUID], page: TimePage, *filters: object
-    ) -> Awaitable[Mapping[UUID, Sequence[Row]]]: ...
 
 
 def newest_of_each(
@@ -81,33 +73,50 @@ async def found(session: Session, sql: LiteralString, ids: Sequence[UUID], row: 
     return {record[0]: row(*record[1:]) for record in await session.fetch(sql, list(ids))}
 
 
-def children_batch(sql: LiteralString, row: Callable[..., R]) -> Batch[UUID, Sequence[R]]:
-    """Batch function of a statement of the clinical database that gives all children of $1, the parent's id first."""
+def clinical(reader: Reader) -> Session:
+    """The clinical database: where most facts live."""
+    return reader.clinical
 
-    async def batch(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, Sequence[R]]:
+
+@dataclass(frozen=True)
+class NewestBatch(Generic[R]):
+    """Batch function of a `newest_of_each` statement.
+
+    Up to page.first + 1 rows of each parent; filters in the order of the statement's $7, $8, …
+    """
+
+    sql: LiteralString
+    row: Callable[..., R]
+    session: Callable[[Reader], Session] = clinical
+
+    async def __call__(
+        self, reader: Reader, ids: Sequence[UUID], page: TimePage, *filters: object
+    ) -> Mapping[UUID, Sequence[R]]:
+        return await newest(self.session(reader), self.sql, ids, page, self.row, *filters)
+
+
+@dataclass(frozen=True)
+class ChildrenBatch(Generic[R]):
+    """Batch function of a statement that gives all children of $1, the parent's id first."""
+
+    sql: LiteralString
+    row: Callable[..., R]
+    session: Callable[[Reader], Session] = clinical
+
+    async def __call__(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, Sequence[R]]:
         rows: dict[UUID, list[R]] = {parent_id: [] for parent_id in ids}
-        for record in await reader.clinical.fetch(sql, list(ids)):
-            rows[record[0]].append(row(*record[1:]))
+        for record in await self.session(reader).fetch(self.sql, list(ids)):
+            rows[record[0]].append(self.row(*record[1:]))
         return rows
 
-    return batch
 
-
-def newest_batch(sql: LiteralString, row: Callable[..., R]) -> NewestBatch[R]:
-    """Batch function of a `newest_of_each` statement of the clinical database."""
-
-    async def batch(
-        reader: Reader, ids: Sequence[UUID], page: TimePage, *filters: object
-    ) -> Mapping[UUID, Sequence[R]]:
-        return await newest(reader.clinical, sql, ids, page, row, *filters)
-
-    return batch
-
-
-def by_id_batch(sql: LiteralString, row: Callable[..., R]) -> Batch[UUID, R]:
+@dataclass(frozen=True)
+class ByIdBatch(Generic[R]):
     """Batch function of a `by_id` statement of the clinical database."""
 
-    async def batch(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, R]:
-        return await found(reader.clinical, sql, ids, row)
+    sql: LiteralString
+    row: Callable[..., R]
+    session: Callable[[Reader], Session] = clinical
 
-    return batch
+    async def __call__(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, R]:
+        return await found(self.session(reader), self.sql, ids, self.row)

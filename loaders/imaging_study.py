@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, LiteralString, TypeVar
 from uuid import UUID
 
-from loaders.facts import NewestBatch, by_id, found, newest, newest_of_each
-from loaders.page import TimePage
+from db.postgres import Session
+from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
 from loaders.reader import Reader
 
 R = TypeVar("R")
@@ -54,7 +54,7 @@ CROSS JOIN LATERAL (
     WHERE {parent} = parents.id
     ORDER BY number, id
     LIMIT $2::int
-) AS parts"""
+) AS parts"""  # noqa: S608 - names of columns and views, all literals
 
 
 IMAGING_SERIES_OF_STUDIES = first_of_each(
@@ -115,20 +115,17 @@ class ImagingInstanceRow:
     needs_restore: bool
 
 
-def _newest(sql: LiteralString) -> NewestBatch[ImagingStudyRow]:
-    """Batch function of a statement above: modality and status are its filters."""
-
-    async def batch(
-        reader: Reader, ids: Sequence[UUID], page: TimePage, *filters: object
-    ) -> Mapping[UUID, Sequence[ImagingStudyRow]]:
-        return await newest(reader.imaging, sql, ids, page, ImagingStudyRow, *filters)
-
-    return batch
+def imaging(reader: Reader) -> Session:
+    """The imaging database."""
+    return reader.imaging
 
 
-imaging_studies_of_patients = _newest(IMAGING_STUDIES_OF_PATIENTS)
-imaging_studies_of_encounters = _newest(IMAGING_STUDIES_OF_ENCOUNTERS)
-imaging_studies_of_facilities = _newest(IMAGING_STUDIES_OF_FACILITIES)
+imaging_studies_of_patients = NewestBatch(IMAGING_STUDIES_OF_PATIENTS, ImagingStudyRow, imaging)
+imaging_studies_of_encounters = NewestBatch(IMAGING_STUDIES_OF_ENCOUNTERS, ImagingStudyRow, imaging)
+imaging_studies_of_facilities = NewestBatch(IMAGING_STUDIES_OF_FACILITIES, ImagingStudyRow, imaging)
+imaging_study_by_id = ByIdBatch(IMAGING_STUDY_BY_ID, ImagingStudyRow, imaging)
+imaging_series_by_id = ByIdBatch(IMAGING_SERIES_BY_ID, ImagingSeriesRow, imaging)
+imaging_instance_by_id = ByIdBatch(IMAGING_INSTANCE_BY_ID, ImagingInstanceRow, imaging)
 
 
 async def imaging_series_of_studies(
@@ -143,21 +140,6 @@ async def imaging_instances_of_series(
 ) -> Mapping[UUID, Sequence[ImagingInstanceRow]]:
     """First instances of each series, by number."""
     return await _first(reader, IMAGING_INSTANCES_OF_SERIES, ids, first, ImagingInstanceRow)
-
-
-async def imaging_study_by_id(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, ImagingStudyRow]:
-    """Studies by id."""
-    return await found(reader.imaging, IMAGING_STUDY_BY_ID, ids, ImagingStudyRow)
-
-
-async def imaging_series_by_id(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, ImagingSeriesRow]:
-    """Series by id."""
-    return await found(reader.imaging, IMAGING_SERIES_BY_ID, ids, ImagingSeriesRow)
-
-
-async def imaging_instance_by_id(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, ImagingInstanceRow]:
-    """Instances by id."""
-    return await found(reader.imaging, IMAGING_INSTANCE_BY_ID, ids, ImagingInstanceRow)
 
 
 async def _first(

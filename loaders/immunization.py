@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id, by_id_batch, newest_batch, newest_of_each
+from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
 
 COLUMNS = """
     id, patient_id, encounter_id, status, code_system, code, code_display, code_text, code_translation, occurrence,
@@ -44,6 +44,6 @@ class ImmunizationRow:
     sort_time: datetime
 
 
-immunizations_of_patients = newest_batch(IMMUNIZATIONS_OF_PATIENTS, ImmunizationRow)
-immunizations_of_encounters = newest_batch(IMMUNIZATIONS_OF_ENCOUNTERS, ImmunizationRow)
-immunization_by_id = by_id_batch(IMMUNIZATION_BY_ID, ImmunizationRow)
+immunizations_of_patients = NewestBatch(IMMUNIZATIONS_OF_PATIENTS, ImmunizationRow)
+immunizations_of_encounters = NewestBatch(IMMUNIZATIONS_OF_ENCOUNTERS, ImmunizationRow)
+immunization_by_id = ByIdBatch(IMMUNIZATION_BY_ID, ImmunizationRow)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id, by_id_batch, newest_batch, newest_of_each
+from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
 from loaders.reader import Reader
 
 TEST_COLUMNS = "id, code_system, code, code_display, code_text"
@@ -99,11 +99,11 @@ class LabResultRow:
     sort_time: datetime
 
 
-lab_test_by_id = by_id_batch(LAB_TEST_BY_ID, LabTestRow)
-lab_result_by_id = by_id_batch(LAB_RESULT_BY_ID, LabResultRow)
-lab_results_of_patients = newest_batch(LAB_RESULTS_OF_PATIENTS, LabResultRow)
-lab_results_of_encounters = newest_batch(LAB_RESULTS_OF_ENCOUNTERS, LabResultRow)
-lab_results_of_reports = newest_batch(LAB_RESULTS_OF_REPORTS, LabResultRow)
+lab_test_by_id = ByIdBatch(LAB_TEST_BY_ID, LabTestRow)
+lab_result_by_id = ByIdBatch(LAB_RESULT_BY_ID, LabResultRow)
+lab_results_of_patients = NewestBatch(LAB_RESULTS_OF_PATIENTS, LabResultRow)
+lab_results_of_encounters = NewestBatch(LAB_RESULTS_OF_ENCOUNTERS, LabResultRow)
+lab_results_of_reports = NewestBatch(LAB_RESULTS_OF_REPORTS, LabResultRow)
 
 
 async def latest_lab_results_of_patients(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id, by_id_batch
+from loaders.facts import ByIdBatch, by_id
 
 COLUMNS = "id, code_system, code, code_display, code_text, code_translation, form, ingredient"
 MEDICATION_BY_ID = by_id("medication_by_id", COLUMNS, "medication")
@@ -26,4 +26,4 @@ class MedicationRow:
     ingredient: list[dict[str, Any]] | None
 
 
-medication_by_id = by_id_batch(MEDICATION_BY_ID, MedicationRow)
+medication_by_id = ByIdBatch(MEDICATION_BY_ID, MedicationRow)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id, by_id_batch, newest_batch, newest_of_each
+from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
 
 COLUMNS = """
     id, patient_id, encounter_id, medication_id, medication_request_id, status, effective_start, effective_end,
@@ -44,13 +44,13 @@ class MedicationAdministrationRow:
     sort_time: datetime
 
 
-medication_administrations_of_patients = newest_batch(
+medication_administrations_of_patients = NewestBatch(
     MEDICATION_ADMINISTRATIONS_OF_PATIENTS, MedicationAdministrationRow
 )
-medication_administrations_of_encounters = newest_batch(
+medication_administrations_of_encounters = NewestBatch(
     MEDICATION_ADMINISTRATIONS_OF_ENCOUNTERS, MedicationAdministrationRow
 )
-medication_administrations_of_requests = newest_batch(
+medication_administrations_of_requests = NewestBatch(
     MEDICATION_ADMINISTRATIONS_OF_REQUESTS, MedicationAdministrationRow
 )
-medication_administration_by_id = by_id_batch(MEDICATION_ADMINISTRATION_BY_ID, MedicationAdministrationRow)
+medication_administration_by_id = ByIdBatch(MEDICATION_ADMINISTRATION_BY_ID, MedicationAdministrationRow)

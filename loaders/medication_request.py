@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id, by_id_batch, newest_batch, newest_of_each
+from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
 
 COLUMNS = """
     id, patient_id, encounter_id, medication_id, provider_id, status, intent, priority, authored_on, reason, dosage,
@@ -44,6 +44,6 @@ class MedicationRequestRow:
     sort_time: datetime
 
 
-medication_requests_of_patients = newest_batch(MEDICATION_REQUESTS_OF_PATIENTS, MedicationRequestRow)
-medication_requests_of_encounters = newest_batch(MEDICATION_REQUESTS_OF_ENCOUNTERS, MedicationRequestRow)
-medication_request_by_id = by_id_batch(MEDICATION_REQUEST_BY_ID, MedicationRequestRow)
+medication_requests_of_patients = NewestBatch(MEDICATION_REQUESTS_OF_PATIENTS, MedicationRequestRow)
+medication_requests_of_encounters = NewestBatch(MEDICATION_REQUESTS_OF_ENCOUNTERS, MedicationRequestRow)
+medication_request_by_id = ByIdBatch(MEDICATION_REQUEST_BY_ID, MedicationRequestRow)

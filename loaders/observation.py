@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id, by_id_batch, newest_batch, newest_of_each
+from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
 
 COLUMNS = """
     id, patient_id, encounter_id, status, category, code_system, code, code_display, code_text, code_translation,
@@ -60,6 +60,6 @@ class ObservationRow:
     sort_time: datetime
 
 
-observations_of_patients = newest_batch(OBSERVATIONS_OF_PATIENTS, ObservationRow)
-observations_of_encounters = newest_batch(OBSERVATIONS_OF_ENCOUNTERS, ObservationRow)
-observation_by_id = by_id_batch(OBSERVATION_BY_ID, ObservationRow)
+observations_of_patients = NewestBatch(OBSERVATIONS_OF_PATIENTS, ObservationRow)
+observations_of_encounters = NewestBatch(OBSERVATIONS_OF_ENCOUNTERS, ObservationRow)
+observation_by_id = ByIdBatch(OBSERVATION_BY_ID, ObservationRow)

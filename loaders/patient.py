@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id_batch, children_batch
+from loaders.facts import ByIdBatch, ChildrenBatch
 from loaders.reader import Reader
 
 PATIENT_BY_ID = """/* patient_by_id */
@@ -97,9 +97,9 @@ class Match:
     score: Decimal
 
 
-patient_by_id = by_id_batch(PATIENT_BY_ID, PatientRow)
-names_of_patients = children_batch(NAMES_OF_PATIENTS, HumanNameRow)
-identifiers_of_patients = children_batch(IDENTIFIERS_OF_PATIENTS, IdentifierRow)
+patient_by_id = ByIdBatch(PATIENT_BY_ID, PatientRow)
+names_of_patients = ChildrenBatch(NAMES_OF_PATIENTS, HumanNameRow)
+identifiers_of_patients = ChildrenBatch(IDENTIFIERS_OF_PATIENTS, IdentifierRow)
 
 
 async def patient_id_by_mrn(reader: Reader, mrns: Sequence[str]) -> Mapping[str, UUID]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id, by_id_batch, newest_batch, newest_of_each
+from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
 
 COLUMNS = """
     id, patient_id, encounter_id, provider_id, status, code_system, code, code_display, code_text, code_translation,
@@ -42,6 +42,6 @@ class ProcedureRow:
     sort_time: datetime
 
 
-procedures_of_patients = newest_batch(PROCEDURES_OF_PATIENTS, ProcedureRow)
-procedures_of_encounters = newest_batch(PROCEDURES_OF_ENCOUNTERS, ProcedureRow)
-procedure_by_id = by_id_batch(PROCEDURE_BY_ID, ProcedureRow)
+procedures_of_patients = NewestBatch(PROCEDURES_OF_PATIENTS, ProcedureRow)
+procedures_of_encounters = NewestBatch(PROCEDURES_OF_ENCOUNTERS, ProcedureRow)
+procedure_by_id = ByIdBatch(PROCEDURE_BY_ID, ProcedureRow)

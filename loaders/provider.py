@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import by_id_batch, newest_batch
+from loaders.facts import ByIdBatch, NewestBatch
 
 PROVIDER_BY_ID = """/* provider_by_id */
 SELECT p.id, p.id, p.npi, p.family, p.given, p.prefix, p.gender, p.qualification, p.telecom, p.active,
@@ -35,7 +35,7 @@ class ProviderRow:
     specialty: dict[str, Any] | None
 
 
-provider_by_id = by_id_batch(PROVIDER_BY_ID, ProviderRow)
+provider_by_id = ByIdBatch(PROVIDER_BY_ID, ProviderRow)
 
 PATIENT_IDS_OF_PROVIDERS = """/* patient_ids_of_providers */
 SELECT providers.id, seen.patient_id, seen.sort_time
@@ -59,4 +59,4 @@ class SeenPatientRow:
     sort_time: datetime
 
 
-patient_ids_of_providers = newest_batch(PATIENT_IDS_OF_PROVIDERS, SeenPatientRow)
+patient_ids_of_providers = NewestBatch(PATIENT_IDS_OF_PROVIDERS, SeenPatientRow)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from aiodataloader import DataLoader
@@ -44,8 +44,8 @@ class Reader:
         loader = self._loaders.get(batch)
         if loader is None:
             loader = self._loaders[batch] = DataLoader(self._in_order(batch))
-        wanted = [loader.load(key) for key in dict.fromkeys(keys) if key is not None]
-        values = dict(zip((key for key in dict.fromkeys(keys) if key is not None), await asyncio.gather(*wanted)))
+        wanted = [key for key in dict.fromkeys(keys) if key is not None]
+        values = dict(zip(wanted, await loader.load_many(wanted), strict=True))
         return [None if key is None else values[key] for key in keys]
 
     async def close(self) -> None:
@@ -55,7 +55,7 @@ class Reader:
     def _record(self, store: str, statement: str) -> None:
         self.statements[store, statement] += 1
 
-    def _in_order(self, batch: Batch[K, V]) -> Callable[[list[K]], Awaitable[list[V | None]]]:
+    def _in_order(self, batch: Batch[K, V]) -> Callable[[list[K]], Coroutine[Any, Any, list[V | None]]]:
         async def run(keys: list[K]) -> list[V | None]:
             found = await batch(self, keys)
             return [found.get(key) for key in keys]

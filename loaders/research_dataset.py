@@ -1,10 +1,11 @@
-"""Research datasets of the warehouse: their versions, their published cells, and the cohort that a patient belongs to."""
+"""Research datasets of the warehouse: their versions and published cells, and the cohort of a patient."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from db.warehouse import array
@@ -40,8 +41,8 @@ QUALIFY ROW_NUMBER() OVER (PARTITION BY dataset_id ORDER BY sort_time DESC, id D
 ORDER BY sort_time DESC, id DESC"""
 
 AGGREGATES_OF_VERSIONS = f"""/* aggregates_of_versions */
-SELECT v.id AS version_id, a.ordinal, a.measure, a.facility_id, a.code_system, a.code, a.code_display, a.sex, a.age_band,
-       a.encounter_class, a.calendar_year, a.patient_count, a.event_count
+SELECT v.id AS version_id, a.ordinal, a.measure, a.facility_id, a.code_system, a.code, a.code_display, a.sex,
+       a.age_band, a.encounter_class, a.calendar_year, a.patient_count, a.event_count
 FROM research_aggregate AS a
 JOIN research_dataset_version AS v ON v.dataset_id = a.dataset_id AND v.version = a.version
 WHERE v.id IN {LISTED}
@@ -174,12 +175,12 @@ def _band(age: int) -> str | None:
     return f"{LAST_BAND}+" if age >= LAST_BAND else f"{age // 10 * 10}-{age // 10 * 10 + 9}"
 
 
-def _dataset(row: Sequence[object]) -> DatasetRow:
-    return DatasetRow(UUID(str(row[0])), *row[1:])  # type: ignore[arg-type]  # in the order of DATASET
+def _dataset(row: Sequence[Any]) -> DatasetRow:
+    return DatasetRow(UUID(row[0]), *row[1:])
 
 
-def _version(row: Sequence[object]) -> VersionRow:
-    return VersionRow(UUID(str(row[0])), UUID(str(row[1])), *row[2:])  # type: ignore[arg-type]  # in the order of VERSION
+def _version(row: Sequence[Any]) -> VersionRow:
+    return VersionRow(UUID(row[0]), UUID(row[1]), *row[2:])
 
 
 def _before(page: TimePage) -> tuple[str, str, str]:
@@ -245,7 +246,8 @@ async def cohorts(reader: Reader, sexes: Sequence[str]) -> Mapping[tuple[str, st
     for row in rows:
         if row[2] == PREVALENCE:
             conditions.setdefault((row[0], row[1]), []).append(CohortConditionRow(row[3], *row[5:]))
-    populations = [row for row in rows if row[2] == POPULATION]
     return {
-        (row[0], row[1]): CohortRow(*row[:2], *row[3:5], conditions.get((row[0], row[1]), [])) for row in populations
+        (row[0], row[1]): CohortRow(row[0], row[1], row[3], row[4], conditions.get((row[0], row[1]), []))
+        for row in rows
+        if row[2] == POPULATION
     }

@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from db.policy import Form, Phi, form
 from loaders.allergy_intolerance import allergy_intolerance_by_id
 from loaders.appointment import appointment_by_id
+from loaders.care_plan import care_plan_by_id, goal_by_id
 from loaders.care_team import care_team_by_id
+from loaders.clinical_note import note_by_id
 from loaders.condition import condition_by_id
 from loaders.consent import consent_by_id
 from loaders.department import department_by_id
 from loaders.diagnostic_report import diagnostic_report_by_id
 from loaders.encounter import encounter_by_id
 from loaders.facility import facility_by_id
+from loaders.imaging_study import imaging_instance_by_id, imaging_series_by_id, imaging_study_by_id
 from loaders.immunization import immunization_by_id
 from loaders.lab import lab_result_by_id, lab_test_by_id
 from loaders.medication import medication_by_id
@@ -25,6 +29,8 @@ from loaders.patient import patient_by_id
 from loaders.procedure import procedure_by_id
 from loaders.provider import provider_by_id
 from loaders.reader import Batch
+from loaders.research_dataset import research_dataset_by_id, version_by_id
+from resolvers import vital_sign
 from resolvers.arguments import resource_id
 from resolvers.context import Context
 
@@ -48,12 +54,39 @@ BATCHES: Mapping[str, Batch[UUID, Any]] = {
     "Patient": patient_by_id,
     "Procedure": procedure_by_id,
     "Provider": provider_by_id,
+    "CarePlan": care_plan_by_id,
+    "ClinicalNote": note_by_id,
+    "Goal": goal_by_id,
+    "ImagingInstance": imaging_instance_by_id,
+    "ImagingSeries": imaging_series_by_id,
+    "ImagingStudy": imaging_study_by_id,
+    "ResearchDataset": research_dataset_by_id,
+    "ResearchDatasetVersion": version_by_id,
 }
 """Batch function of each type that implements Node."""
 
 
+WITHOUT_CLINICAL = {
+    "Appointment",
+    "Consent",
+    "Department",
+    "Encounter",
+    "Facility",
+    "LabTest",
+    "Medication",
+    "Patient",
+    "Provider",
+}
+"""Types whose existence says nothing clinical about a patient."""
+
+
 async def one(context: Context, *, id: str) -> object | None:
     """The resource of an id of any type; None for what is not there."""
+    kind = id.partition("/")[0]
+    if kind not in WITHOUT_CLINICAL and form(context.caller.profile, Phi.CLINICAL) is Form.HIDE:
+        return None
+    if kind == "VitalSign":
+        return await vital_sign.one(context, id=id)
     key = resource_id("id", id, *BATCHES)
-    [row] = await context.reader.load_many(BATCHES[id.partition("/")[0]], [key])
+    [row] = await context.reader.load_many(BATCHES[kind], [key])
     return row

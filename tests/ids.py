@@ -31,12 +31,36 @@ VIEWS = {
 """View of the clinical database for each type of Node."""
 
 
+IMAGING_VIEWS = {
+    "ImagingInstance": "imaging_instance",
+    "ImagingSeries": "imaging_series",
+    "ImagingStudy": "imaging_study",
+}
+"""The same for the imaging database."""
+COLLECTIONS = {"CarePlan": "care_plans", "ClinicalNote": "clinical_notes", "Goal": "goals"}
+"""The same for MongoDB."""
+DATASETS = "{ researchDatasets(first: 100) { nodes { id versions { nodes { id } } } } }"
+
+
 async def ids_of(graph: Graph, kind: str, facility: int = 0, limit: int = 1000) -> Sequence[str]:
     """Global ids of a type at a facility, in order. Raises KeyError for a type that has no entry here."""
+    if kind in COLLECTIONS:
+        facility_id = str(graph.facilities[facility].id)
+        found = await graph.stores.notes.worker_find(COLLECTIONS[kind], {"metadata.facility_id": facility_id})
+        return sorted(f"{kind}/{document['_id']}" for document in found)[:limit]
+    if kind.startswith("ResearchDataset"):
+        datasets = (await graph.ask(DATASETS, facility=facility)).data["researchDatasets"]["nodes"]
+        versions = [version["id"] for dataset in datasets for version in dataset["versions"]["nodes"]]
+        return (versions if kind.endswith("Version") else [dataset["id"] for dataset in datasets])[:limit]
     reader = Reader(graph.stores, graph.caller(facility=facility))
     try:
-        sql = f"/* ids_of_{VIEWS[kind]} */ SELECT id FROM {VIEWS[kind]} ORDER BY id LIMIT $1"
-        rows = await reader.clinical.fetch(sql, limit)  # pyright: ignore[reportArgumentType] - names from the table above
+        if kind == "VitalSign":
+            sql = "/* ids_of_vital_signs */ SELECT id || '.' || position FROM vital_sign ORDER BY sort_time LIMIT $1"
+            return [f"VitalSign/{row[0]}" for row in await reader.vitals.fetch(sql, limit)]
+        view = IMAGING_VIEWS.get(kind) or VIEWS[kind]
+        session = reader.imaging if kind in IMAGING_VIEWS else reader.clinical
+        sql = f"/* ids_of_{view} */ SELECT id FROM {view} ORDER BY id LIMIT $1"
+        rows = await session.fetch(sql, limit)  # pyright: ignore[reportArgumentType] - names from the tables above
         return [f"{kind}/{row[0]}" for row in rows]
     finally:
         await reader.close()

@@ -1,7 +1,7 @@
-"""Demo images: real DICOM files with pixels, from pydicom's wheel, as the instances of the imaging database's studies.
+"""Demo images: real DICOM files with pixels, from pydicom's wheel, for the instances of the imaging database.
 
-pydicom is a dependency of the demo only, so it is imported when the first file is made. Of its files only the pixels and
-what describes them are kept; everything else says what the study's rows say.
+pydicom is a dependency of the demo only, so it is imported when the first file is made. Of its files only the pixels
+and what describes them are kept; everything else says what the study's rows say.
 """
 
 from __future__ import annotations
@@ -34,13 +34,16 @@ SOURCES = {
 PIXEL_ELEMENTS = (
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns",
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelSpacing", "SliceThickness",
-    "ImageOrientationPatient", "ImagePositionPatient", "WindowCenter", "WindowWidth", "RescaleIntercept", "RescaleSlope",
+    "ImageOrientationPatient", "ImagePositionPatient", "WindowCenter", "WindowWidth", "RescaleIntercept",
+    "RescaleSlope",
     "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
     "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
     "BluePaletteColorLookupTableData", "FrameIncrementPointer", "GridFrameOffsetVector", "DoseUnits", "DoseType",
     "DoseSummationType", "DoseGridScaling", "PixelData",
 )  # fmt: skip
 """What is kept of a source file."""
+
+_FHIR_INSTANT = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(Z|[+-]\d\d:\d\d))?")
 
 STUDIES = (("CT", "CT of the head"), ("MR", "MR of the brain"), ("US", "Ultrasound of the abdomen"))
 """Modality and description of studies that this worker makes."""
@@ -53,16 +56,18 @@ LEFT JOIN clinical.patient_name AS n ON n.patient_id = p.id AND n.position = 0
 WHERE p.id = ANY($1::uuid[])"""
 
 INSERT_STUDY = """/* insert_study */
-INSERT INTO imaging.imaging_study (id, facility_id, patient_id, encounter_id, study_uid, accession_number, status, started,
-    modality, description, sort_time)
-VALUES ($1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::text, $6::text, 'available', $7::text, ARRAY[$8::text], $9::text,
-    $10::timestamptz)
+INSERT INTO imaging.imaging_study (id, facility_id, patient_id, encounter_id, study_uid, accession_number, status,
+    started, modality, description, sort_time)
+VALUES ($1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::text, $6::text, 'available',
+    $7::text, ARRAY[$8::text], $9::text, $10::timestamptz)
 ON CONFLICT (id) DO NOTHING"""
 
 STUDIES_WITHOUT_SERIES = """/* studies_without_series */
 SELECT id, facility_id, modality, started::text
 FROM imaging.imaging_study AS t
-WHERE NOT EXISTS (SELECT FROM imaging.imaging_series AS s WHERE s.facility_id = t.facility_id AND s.imaging_study_id = t.id)
+WHERE NOT EXISTS (
+    SELECT FROM imaging.imaging_series AS s WHERE s.facility_id = t.facility_id AND s.imaging_study_id = t.id
+)
 ORDER BY id"""
 
 INSERT_SERIES = """/* insert_series */
@@ -87,14 +92,16 @@ COUNT_PARTS = """/* count_parts */
 WITH counted AS (
     UPDATE imaging.imaging_series AS s
     SET number_of_instances = (
-        SELECT count(*) FROM imaging.imaging_instance AS i WHERE i.facility_id = s.facility_id AND i.imaging_series_id = s.id
+        SELECT count(*) FROM imaging.imaging_instance AS i
+        WHERE i.facility_id = s.facility_id AND i.imaging_series_id = s.id
     )
     WHERE id = ANY($1::uuid[])
     RETURNING imaging_study_id
 )
 UPDATE imaging.imaging_study AS t
 SET number_of_series = (
-        SELECT count(*) FROM imaging.imaging_series AS s WHERE s.facility_id = t.facility_id AND s.imaging_study_id = t.id
+        SELECT count(*) FROM imaging.imaging_series AS s
+        WHERE s.facility_id = t.facility_id AND s.imaging_study_id = t.id
     ),
     number_of_instances = (
         SELECT count(*)
@@ -107,7 +114,8 @@ WHERE id IN (SELECT imaging_study_id FROM counted)"""
 # Older ones have expired (see workers.lifecycle), and a study without a time has no age.
 INSTANCES_WITHOUT_OBJECT = """/* instances_without_object */
 SELECT i.id, i.facility_id, s.id, t.id, t.patient_id, t.study_uid, s.series_uid, i.instance_uid, t.accession_number,
-    t.started::text, coalesce(s.modality, t.modality[1], 'OT'), t.description, s.number, i.number, least(t.sort_time, now())
+    t.started::text, coalesce(s.modality, t.modality[1], 'OT'), t.description, s.number, i.number,
+    least(t.sort_time, now())
 FROM imaging.imaging_instance AS i
 JOIN imaging.imaging_series AS s ON s.facility_id = i.facility_id AND s.id = i.imaging_series_id
 JOIN imaging.imaging_study AS t ON t.facility_id = s.facility_id AND t.id = s.imaging_study_id
@@ -121,8 +129,8 @@ WITH study AS (
     UPDATE imaging.imaging_series SET series_uid = $4::text WHERE id = $3::uuid AND series_uid IS NULL
 )
 UPDATE imaging.imaging_instance
-SET instance_uid = $6::text, sop_class = $7::text, s3_key = $8::text, size_bytes = $9::bigint, storage_class = 'STANDARD',
-    stored_at = $10::timestamptz
+SET instance_uid = $6::text, sop_class = $7::text, s3_key = $8::text, size_bytes = $9::bigint,
+    storage_class = 'STANDARD', stored_at = $10::timestamptz
 WHERE id = $5::uuid"""
 
 
@@ -284,9 +292,7 @@ def _bytes(file: Any) -> bytes:
 
 def _moment(started: str | None) -> tuple[str, str, str]:
     """DICOM date, time and offset of a FHIR dateTime; empty where it is not precise enough."""
-    match = re.fullmatch(
-        r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d))?(?:\.\d+)?(Z|[+-]\d\d:\d\d))?", started or ""
-    )
+    match = _FHIR_INSTANT.fullmatch(started or "")
     if not match:
         return "", "", ""
     year, month, day, hour, minute, second, offset = match.groups()

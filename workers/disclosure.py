@@ -1,11 +1,13 @@
 """Which cells of a table must not be published: those of few patients, and those from which such a cell follows.
 
-A table has a cell for every combination of its dimensions' values, totals included. CMS's cell size policy: no cell of
-1 to 10 patients, nor one that follows by subtraction. Here more precisely, for the published cells and the sums that hold
-between them (along every dimension, values add up to the total):
+A table has a cell for every combination of its dimensions' values, totals included. CMS's cell size policy: no cell
+of 1 to 10 patients, nor one that follows by subtraction. More precisely, given what is published and that along every
+dimension the values add up to the total:
 
-1. no withheld cell follows from them by linear algebra, whatever lines are combined;
+1. no withheld cell follows by linear algebra, whatever lines are combined;
 2. what a line leaves over (its total less its published values) is no group of few patients either.
+
+Not covered: bounds that follow from counts not being negative, and the difference of two versions.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ Key: TypeAlias = tuple[str | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """How many patients a cell counts, and how many of its population it does not (0 where there is no such question)."""
+    """How many patients a cell counts, and how many of its population it does not (0 where that is no question)."""
 
     patients: int
     rest: int = 0
@@ -45,6 +47,11 @@ class Line:
     values: Sequence[Key]
     disjoint: bool
 
+    @property
+    def keys(self) -> set[Key]:
+        """The total and its values."""
+        return {self.total, *self.values}
+
 
 def withheld(table: Table, disjoint: Sequence[bool]) -> set[Key]:
     """Keys of the cells that must not be published.
@@ -54,14 +61,23 @@ def withheld(table: Table, disjoint: Sequence[bool]) -> set[Key]:
     hidden = {key for key, cell in table.items() if few(cell.patients) or few(cell.rest)}
     lines = lines_of(table, disjoint)
     while True:
-        exposing = [line for line in lines if _leaves_few(table, line, hidden)]
-        if not exposing:
-            known = determined(lines, hidden)
-            exposing = [line for line in lines if line.total in known or not known.isdisjoint(line.values)]
-        if not exposing:
+        _hide_along_lines(table, lines, hidden)
+        known = determined(lines, hidden)
+        if not known:
             return hidden
-        beside = {_companion(table, (line.total, *line.values), hidden) for line in exposing} - {None}
-        hidden |= {key for key in beside or {_companion(table, table, hidden)} if key}
+        beside = {key for line in lines if not known.isdisjoint(line.keys) for key in line.keys}
+        hidden.add(_companion(table, beside - hidden or table.keys() - hidden))
+
+
+def _hide_along_lines(table: Table, lines: Sequence[Line], hidden: set[Key]) -> None:
+    """Hides more until no line has a single hidden cell and none leaves few: the cheap and usual part of the work."""
+    changed = True
+    while changed:
+        changed = False
+        for line in lines:
+            while len(hidden.intersection(line.keys)) == 1 or _leaves_few(table, line, hidden):
+                hidden.add(_companion(table, line.keys - hidden))
+                changed = True
 
 
 def few(patients: int) -> bool:
@@ -82,8 +98,8 @@ def lines_of(table: Table, disjoint: Sequence[bool]) -> Sequence[Line]:
 def determined(lines: Sequence[Line], hidden: set[Key]) -> set[Key]:
     """Hidden cells whose value follows from the published ones.
 
-    Each line is an equation over its hidden cells. In the reduced form of all equations, a cell is determined when a row
-    has it alone.
+    Each line is an equation over its hidden cells. In the reduced form of all equations, a cell is determined when a
+    row has it alone.
     """
     rows: dict[Key, dict[Key, int]] = {}
     for line in lines:
@@ -123,7 +139,6 @@ def _leaves_few(table: Table, line: Line, hidden: set[Key]) -> bool:
     return few(size(cell.patients for cell in left)) or few(size(cell.rest for cell in left))
 
 
-def _companion(table: Table, keys: Iterable[Key], hidden: set[Key]) -> Key | None:
-    """Smallest published cell of these, to be withheld with the hidden ones."""
-    published = [key for key in keys if key not in hidden]
-    return min(published, key=lambda key: (table[key].patients, str(key)), default=None)
+def _companion(table: Table, published: Iterable[Key]) -> Key:
+    """What to hide with a hidden cell: rather a value than a total, rather few patients than many."""
+    return min(published, key=lambda key: (key.count(None), table[key].patients, str(key)))

@@ -1,8 +1,8 @@
 """`python -m workers lifecycle`: storage tiers of the archive, and what the imaging database says of them.
 
-A server with a lifecycle of its own gets the rules, and the database follows what the server did. For a server without
-one, this worker does the same by age: tiers and restores are then states of the database only (the objects stay readable
-at the server; the graph hides them until they are restored), and expired objects are deleted.
+A server with a lifecycle of its own gets the rules, and the database follows what the server did. For a server
+without one, this worker does the same by age: tiers and restores are then states of the database only (the objects stay
+readable at the server; the graph gives no URL until they are restored), and expired objects are deleted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import LiteralString
 from uuid import UUID
 
@@ -49,7 +49,8 @@ ORDER BY id
 LIMIT $2::int"""
 
 SET_RESTORED = """/* set_restored */
-UPDATE imaging.imaging_instance SET restore_state = 'completed', restore_expires = $2::timestamptz WHERE id = $1::uuid"""
+UPDATE imaging.imaging_instance SET restore_state = 'completed', restore_expires = $2::timestamptz
+WHERE id = $1::uuid"""
 
 END_RESTORES = """/* end_restores */
 UPDATE imaging.imaging_instance SET restore_state = NULL, restore_expires = NULL
@@ -65,14 +66,16 @@ LIMIT $2::int"""
 
 FORGET_OBJECT = """/* forget_object */
 UPDATE imaging.imaging_instance
-SET s3_key = NULL, size_bytes = NULL, storage_class = NULL, restore_state = NULL, restore_expires = NULL, stored_at = NULL
+SET s3_key = NULL, size_bytes = NULL, storage_class = NULL, restore_state = NULL, restore_expires = NULL,
+    stored_at = NULL
 WHERE id = $1::uuid"""
 
 ARCHIVED_OF_STUDY = """/* archived_of_study */
 SELECT i.id, i.s3_key
 FROM imaging.imaging_series AS s
 JOIN imaging.imaging_instance AS i ON i.facility_id = s.facility_id AND i.imaging_series_id = s.id
-WHERE s.facility_id = (SELECT facility_id FROM imaging.imaging_study WHERE id = $1::uuid) AND s.imaging_study_id = $1::uuid
+WHERE s.imaging_study_id = $1::uuid
+  AND s.facility_id = (SELECT facility_id FROM imaging.imaging_study WHERE id = $1::uuid)
   AND i.storage_class IN ('GLACIER', 'DEEP_ARCHIVE') AND i.restore_state IS NULL"""
 
 ASK_RESTORE = """/* ask_restore */
@@ -173,7 +176,7 @@ async def _run(study: str | None) -> list[str]:
     try:
         await archive.worker_ensure_bucket()
         asked = await restore(archive, imaging, _study_id(study)) if study else []
-        return asked + await lifecycle(archive, imaging, datetime.now(timezone.utc))
+        return asked + await lifecycle(archive, imaging, datetime.now(UTC))
     finally:
         await archive.close()
         await imaging.close()

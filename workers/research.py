@@ -1,7 +1,7 @@
 """`python -m workers research`: publishes aggregates of the clinical database as research datasets of the warehouse.
 
-Counts only, and none of few patients (workers/disclosure.py). A dataset gets a new version when its content has changed;
-versions stay. The cells are loaded before the version is registered, so that no reader sees half of one.
+Counts only, and none of few patients (workers/disclosure.py). A dataset gets a new version when its content has
+changed; versions stay. The cells are loaded before the version is registered, so that no reader sees half of one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from typing import Any, LiteralString
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -20,7 +20,7 @@ from db import settings
 from db.caller import Profile
 from db.postgres import Postgres
 from db.warehouse import Warehouse, array
-from loaders.research_dataset import ENCOUNTERS, LAB_RESULTS, LAST_BAND, POPULATION, PREVALENCE
+from loaders.research_dataset import ENCOUNTERS, LAB_RESULTS, POPULATION, PREVALENCE
 from workers.disclosure import THRESHOLD, Cell, Key, withheld
 
 EXTRACT_TIMEOUT_S = 600.0
@@ -29,26 +29,26 @@ EXTRACT_TIMEOUT_S = 600.0
 READERS = (Profile.CLINICIAN, Profile.NURSE, Profile.CDS, Profile.ANALYST, Profile.PRIVACY_OFFICER)
 """Profiles that see the datasets; whether they see the counts is for db/policy.toml (CLINICAL) to say."""
 
-# Calendar age on $1, as loaders.research_dataset.age_band: a partial date of birth has a band only when all its days agree.
-# Living patients: an age at death next to other facts says more than a band should.
-PERSON = f"""WITH born AS (
+# Calendar age on $1, as loaders.research_dataset.age_band: a partial date of birth has a band only when all its days
+# agree. Living patients only: an age at death next to other facts says more than a band should.
+PERSON = """WITH born AS (
     SELECT r.facility_id, p.id, coalesce(p.gender, 'unknown') AS sex,
            (p.birth_date || substr('0001-01-01', length(p.birth_date) + 1))::date AS first_day,
-           length(p.birth_date) AS precision
+           CASE length(p.birth_date) WHEN 4 THEN interval '1 year' WHEN 7 THEN interval '1 month' ELSE interval '1 day' END
+               AS precision
     FROM clinical.registration AS r
     JOIN clinical.patient AS p ON p.id = r.patient_id
     WHERE NOT coalesce(p.deceased, false) AND p.deceased_date_time IS NULL
 ), aged AS (
-    SELECT facility_id, id, sex, date_part('year', age($1::date, first_day))::int AS oldest,
-           date_part('year', age($1::date, (first_day + CASE precision WHEN 4 THEN interval '1 year' WHEN 7 THEN interval '1 month'
-               ELSE interval '1 day' END - interval '1 day')::date))::int AS youngest,
-           first_day > $1::date AS unborn
+    SELECT facility_id, id, sex, first_day > $1::date AS unborn,
+           date_part('year', age($1::date, first_day))::int AS oldest,
+           date_part('year', age($1::date, (first_day + precision - interval '1 day')::date))::int AS youngest
     FROM born
 ), person AS (
     SELECT facility_id, id, sex,
            CASE WHEN unborn OR youngest < 0 OR oldest IS NULL THEN 'unknown'
-                WHEN youngest >= {LAST_BAND} THEN '{LAST_BAND}+'
-                WHEN oldest >= {LAST_BAND} OR oldest / 10 <> youngest / 10 THEN 'unknown'
+                WHEN youngest >= 90 THEN '90+'
+                WHEN oldest >= 90 OR oldest / 10 <> youngest / 10 THEN 'unknown'
                 ELSE format('%s-%s', oldest / 10 * 10, oldest / 10 * 10 + 9) END AS age_band
     FROM aged
 )"""
@@ -95,8 +95,10 @@ GROUP BY code_system, code, CUBE (facility_id, year)"""
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One table for each code (or one in all): a statement that gives code system, code, display, the dimensions, patients
-    and events. `disjoint` says of each dimension whether a patient has one value of it only."""
+    """One table for each code, or one in all; `sql` gives system, code, display, dimensions, patients, events.
+
+    `disjoint` says of each dimension whether a patient has one value of it only.
+    """
 
     name: str
     sql: LiteralString
@@ -170,7 +172,9 @@ WHERE dataset_id = ? AND profile NOT IN (SELECT value::VARCHAR FROM TABLE(FLATTE
 ADD_PROFILES = """INSERT INTO stored_dataset_profile (dataset_id, profile)
 SELECT ?, value::VARCHAR FROM TABLE(FLATTEN(input => PARSE_JSON(?)))
 WHERE value::VARCHAR NOT IN (SELECT profile FROM stored_dataset_profile WHERE dataset_id = ?)"""
-LATEST_VERSION = """SELECT version, sha256 FROM stored_dataset_version WHERE dataset_id = ? ORDER BY version DESC LIMIT 1"""
+LATEST_VERSION = (
+    """SELECT version, sha256 FROM stored_dataset_version WHERE dataset_id = ? ORDER BY version DESC LIMIT 1"""
+)
 REMOVE_UNREGISTERED = "DELETE FROM stored_aggregate WHERE dataset_id = ? AND version = ?"
 ADD_VERSION = """INSERT INTO stored_dataset_version
     (id, dataset_id, version, sort_time, as_of, row_count, withheld_count, sha256)
@@ -235,7 +239,7 @@ async def rows_of(clinical: Postgres, dataset: Dataset, day: date) -> Sequence[t
 
 async def publish(warehouse: Warehouse, dataset: Dataset, rows: Sequence[tuple[Any, ...]], day: date) -> int | None:
     """Number of the new version, or None when the latest has the same content."""
-    now = datetime.now(timezone.utc).isoformat()
+    now = datetime.now(UTC).isoformat()
     key, profiles = str(dataset.id), array([profile.value for profile in READERS])
     described = (dataset.name, dataset.title, dataset.description, THRESHOLD, now)
     await warehouse.worker_execute(ADD_DATASET, key, *described, key)
@@ -256,10 +260,10 @@ async def publish(warehouse: Warehouse, dataset: Dataset, rows: Sequence[tuple[A
 
 
 async def extract(configured: settings.Settings, day: date | None = None) -> Mapping[str, int | None]:
-    """Publishes every dataset as of a day (today, UTC); number of the new version of each, None where nothing changed."""
+    """Publishes every dataset as of a day (today, UTC); number of each new version, None where nothing changed."""
     clinical = Postgres("clinical", configured.clinical_url, configured.secret, EXTRACT_TIMEOUT_S)
     warehouse = Warehouse("warehouse", configured.warehouse_url, EXTRACT_TIMEOUT_S)
-    as_of = day or datetime.now(timezone.utc).date()
+    as_of = day or datetime.now(UTC).date()
     try:
         return {
             dataset.name: await publish(warehouse, dataset, await rows_of(clinical, dataset, as_of), as_of)

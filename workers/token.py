@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
     settings = load()
 
     async def facilities() -> Sequence[FacilityName]:
-        stores = await Stores.open(settings)
+        stores = Stores(settings)
         try:
             return await stores.facilities()
         finally:

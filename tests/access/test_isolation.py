@@ -13,17 +13,19 @@ from tests.asking import Graph
 from tests.ids import ids_of
 
 NODE = "query ($id: ID!) { node(id: $id) { __typename id } }"
-SHARED = {"LabTest", "Medication"}
-"""Catalogues without patients: every facility sees the same."""
+SHARED = {"LabTest", "Medication", "ResearchDataset", "ResearchDatasetVersion"}
+"""Catalogues and aggregates without patients: every facility sees the same."""
+KINDS = sorted({*BATCHES, "VitalSign"} - SHARED)
 
 
-@pytest.mark.parametrize("kind", sorted(set(BATCHES) - SHARED))
+@pytest.mark.parametrize("kind", KINDS)
 async def test_node_of_another_facility(graph: Graph, kind: str) -> None:
     ours, theirs = await ids_of(graph, kind, 0), await ids_of(graph, kind, 1)
     only_theirs = sorted(set(theirs) - set(ours))
     assert only_theirs, f"the network has a {kind} that only the second facility sees"
     foreign = await graph.ask(NODE, id=only_theirs[0])
-    unknown = await graph.ask(NODE, id=f"{kind}/{uuid4()}")
+    suffix = ".0" if kind == "VitalSign" else ""
+    unknown = await graph.ask(NODE, id=f"{kind}/{uuid4()}{suffix}")
     assert orjson.dumps(foreign.data) == orjson.dumps(unknown.data) == b'{"node":null}'
     assert foreign.errors == unknown.errors == []
     assert foreign.statements == unknown.statements

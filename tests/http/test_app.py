@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +15,7 @@ from db.settings import load
 from graph.app import create_app
 from tests.http.serving import Client, Served, listening
 
+ROOT = Path(__file__).parents[2]
 STORES = {"clinical", "imaging", "vitals", "notes", "archive", "warehouse"}
 
 
@@ -22,10 +27,10 @@ def closed_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def alone() -> Iterator[Client]:
-    """A client of the application, as uvicorn starts it."""
+def nowhere() -> dict[str, str]:
+    """Settings of stores that are not there."""
     host = f"127.0.0.1:{closed_port()}"
-    environ = {
+    return {
         "CAREGRAPH_DATA": "/nonexistent",
         "CAREGRAPH_SECRET": "a secret of the tests, 32 letters",
         **{f"CAREGRAPH_{name}_URL": f"postgresql://o:p@{host}/none" for name in ("CLINICAL", "IMAGING", "VITALS")},
@@ -34,8 +39,13 @@ def alone() -> Iterator[Client]:
         "CAREGRAPH_WAREHOUSE_URL": f"snowflake://u:p@{host}/d/s?account=a&warehouse=w&protocol=http",
         "CAREGRAPH_STORE_TIMEOUT_S": "2",
     }
+
+
+@pytest.fixture(scope="module")
+def alone(nowhere: dict[str, str]) -> Iterator[Client]:
+    """A client of the application, as uvicorn starts it."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environ.items():
+        for name, value in nowhere.items():
             patch.setenv(name, value)
         app, settings = create_app(), load()
     log: list[str] = []
@@ -69,3 +79,11 @@ def test_page(alone: Client) -> None:
 def test_picker_without_facilities(alone: Client) -> None:
     answer = alone.send(method="GET", path="/demo/personas")
     assert (answer.status, answer.code) == (503, "STORE_UNAVAILABLE")
+
+
+def test_token_command_without_facilities(nowhere: dict[str, str]) -> None:
+    """One line says why, and there is no token."""
+    command = [sys.executable, "-m", "workers", "token", "nurse"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | nowhere, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == "caregraph token: This store can't be reached now: clinical."

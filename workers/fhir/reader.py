@@ -51,6 +51,14 @@ def entries(path: Path) -> Iterator[tuple[str | None, Json]]:
         raise BrokenFile("it is cut off or can't be read") from None
 
 
+def kind_of(path: Path) -> str | None:
+    """Type of the first resource of a file; None where it can't be read."""
+    try:
+        return next((resource["resourceType"] for _, resource in entries(path)), None)
+    except BrokenFile:
+        return None
+
+
 @contextmanager
 def _opened(path: Path) -> Generator[tuple[BinaryIO, str]]:
     """The file's bytes, unpacked, and its name without .gz; told by content, since names lie."""

@@ -45,6 +45,10 @@ class Addresses:
         """Remembers an entry."""
         self._entries[full_url] = (resource_type, row)
 
+    def entry(self, full_url: str) -> tuple[str, UUID] | None:
+        """FHIR type and row id of the entry with this fullUrl."""
+        return self._entries.get(full_url)
+
     def target(self, reference: object, expected: str, parent: UUID) -> Target | None:
         """Target of a Reference of the resource `parent`; `expected` is its type where the text does not say.
 

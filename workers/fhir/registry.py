@@ -41,6 +41,7 @@ KINDS = {
 """PHI kind by type code of an identifier (HL7 v2-0203); any other is OTHER_IDENTIFIER."""
 
 KIND_BY_SYSTEM = {"http://hl7.org/fhir/sid/us-ssn": "SSN", "http://hl7.org/fhir/sid/us-mbi": "HEALTH_PLAN_NUMBER"}
+FACILITY_CODE = re.compile(r"[A-Z0-9][A-Z0-9-]{0,31}")
 GENDERS = ("male", "female", "other", "unknown")
 
 
@@ -131,10 +132,8 @@ def practitioner(resource: Json, link: Link) -> list[Row]:
 
 
 def practitioner_role(resource: Json, link: Link) -> list[Row]:
-    """PractitionerRole → provider_role at the facility of its organization; no row while the practitioner is unknown."""
+    """PractitionerRole → provider_role at the facility of its organization."""
     provider_id = link.provider(resource.get("practitioner"), "practitioner")
-    if not provider_id:
-        return []
     place = next(iter(objects(resource.get("location"))), None)
     department = link.one(place, "Location", "location") if place else None
     values: Json = {
@@ -144,7 +143,7 @@ def practitioner_role(resource: Json, link: Link) -> list[Row]:
         "role": obj(resource.get("code")),
         "specialty": obj(resource.get("specialty")),
     }
-    return [Row("provider_role", values), alias("PractitionerRole", link.id, provider_id)]
+    return [Row("provider_role", values), *([alias("PractitionerRole", link.id, provider_id)] if provider_id else [])]
 
 
 def patient(resource: Json, link: Link) -> list[Row]:

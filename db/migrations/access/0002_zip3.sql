@@ -37,7 +37,7 @@ INSERT INTO access.zip3 SELECT prefix FROM regexp_split_to_table(btrim('
     992 993 994 995 996 997 998 999
 ', E' \n'), '\s+') AS listed (prefix);
 ALTER TABLE access.zip3 OWNER TO caregraph_owner;
-GRANT SELECT ON access.zip3 TO caregraph_view;
+GRANT SELECT ON access.zip3 TO PUBLIC;
 
 -- List of FHIR Address -> the same with state, country and masked postal code only.
 CREATE FUNCTION access.mask_address(addresses jsonb) RETURNS jsonb

@@ -22,11 +22,14 @@ COMMENT ON TABLE unresolved_reference IS 'references kept as text because their 
 CREATE TABLE deferred_resource (
     resource_type text NOT NULL,
     resource_id uuid NOT NULL,
-    waits_for text NOT NULL,
+    waits_for text NOT NULL CHECK (waits_for IN ('patient', 'encounter', 'facility', 'practitioner', 'reference')),
+    written boolean NOT NULL,
     resource jsonb NOT NULL,
     PRIMARY KEY (resource_type, resource_id)
 );
-COMMENT ON TABLE deferred_resource IS 'resources whose patient or encounter is not known yet: kept whole, tried again at the end of every import';
+COMMENT ON TABLE deferred_resource IS 'resources that wait for something not known yet: kept whole, tried again at the end of every import';
+COMMENT ON COLUMN deferred_resource.written IS 'whether its rows are there already, without what it waits for';
+CREATE INDEX deferred_resource_not_written ON deferred_resource (resource_type, resource_id) WHERE NOT written;
 
 -- What conditional references (Practitioner?identifier=system|value) resolve through. The system urn:caregraph:row leads
 -- from the row id of a FHIR resource to the row that stands for it: an Organization known by identifier first, the

@@ -57,7 +57,7 @@ CREATE FUNCTION access.term_score(term text, name text) RETURNS numeric LANGUAGE
     SELECT CASE
         WHEN ' ' || name || ' ' LIKE '% ' || term || ' %' THEN 1
         WHEN ' ' || name LIKE '% ' || term || '%' THEN 0.9
-        WHEN public.word_similarity(term, name) >= 0.45 THEN round(0.7 * public.word_similarity(term, name)::numeric, 3)
+        WHEN public.word_similarity(term, name) >= 0.4 THEN round(0.7 * public.word_similarity(term, name)::numeric, 3)
         ELSE 0
     END
 $$;
@@ -66,7 +66,7 @@ $$;
 -- birth date narrows, and one that is right but for the day (an estimated day) lowers the score. Best first, then by id.
 CREATE FUNCTION access.search_patients(terms text[], birth text, before_score numeric, before_id uuid, rows_max int)
 RETURNS TABLE (patient_id uuid, score numeric)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET pg_trgm.word_similarity_threshold = 0.45 AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET pg_trgm.word_similarity_threshold = 0.4 AS $$
     WITH longest AS MATERIALIZED (
         SELECT clinical.normal_name(term) AS term FROM unnest(terms) AS term ORDER BY length(term) DESC LIMIT 1
     ),

@@ -56,7 +56,7 @@ CREATE TABLE imaging_series (
     started access.fhir_date_time,
     number_of_instances int CHECK (number_of_instances >= 0),
     UNIQUE (facility_id, id),
-    FOREIGN KEY (facility_id, imaging_study_id) REFERENCES imaging_study (facility_id, id) ON DELETE CASCADE
+    FOREIGN KEY (facility_id, imaging_study_id) REFERENCES imaging_study (facility_id, id) ON DELETE CASCADE ON UPDATE CASCADE
 );
 COMMENT ON COLUMN imaging_series.body_site IS 'Coding';
 CREATE INDEX imaging_series_of_study ON imaging_series (facility_id, imaging_study_id, number, id);
@@ -81,7 +81,7 @@ CREATE TABLE imaging_instance (
     UNIQUE (facility_id, s3_key),
     CHECK (restore_expires IS NOT NULL OR restore_state IS DISTINCT FROM 'completed'),
     CHECK ((s3_key IS NULL) = (storage_class IS NULL) AND (s3_key IS NULL) = (stored_at IS NULL)),
-    FOREIGN KEY (facility_id, imaging_series_id) REFERENCES imaging_series (facility_id, id) ON DELETE CASCADE
+    FOREIGN KEY (facility_id, imaging_series_id) REFERENCES imaging_series (facility_id, id) ON DELETE CASCADE ON UPDATE CASCADE
 );
 COMMENT ON COLUMN imaging_instance.s3_key IS 'key of the object in the archive; NULL before it is stored and after it expired';
 COMMENT ON COLUMN imaging_instance.sop_class IS 'DICOM SOP Class UID, without the urn:oid: of FHIR';

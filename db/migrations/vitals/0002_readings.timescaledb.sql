@@ -47,8 +47,8 @@ BEGIN
         UNION ALL SELECT '1 hour', '2039-12-31T23:30Z'
         UNION ALL SELECT '900000 days', '2040-06-01T00:00Z'
         UNION ALL SELECT '1461 days', now() - interval '1 hour'
-        UNION ALL SELECT '1461 days', '1998-01-01T00:00Z'::timestamptz + n * interval '1461 days'
-            FROM generate_series(0, (date_part('year', now())::int - 1998) / 4) AS n
+        UNION ALL SELECT '1461 days', '1971-01-01T00:00Z'::timestamptz + n * interval '1461 days'
+            FROM generate_series(0, (date_part('year', now())::int - 1971) / 4) AS n
         UNION ALL SELECT '900000 days', '0001-01-01T00:00Z'
     LOOP
         PERFORM set_chunk_time_interval('vitals.vital_sign', place.width);

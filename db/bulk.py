@@ -1,0 +1,337 @@
+"""Bulk writes of the workers: COPY into a temporary table, then one upsert that touches only rows that differ.
+
+SQL identifiers come from TABLES alone; values are COPY data or parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, LiteralString
+
+import asyncpg
+import orjson
+
+from db.context import role_password
+from db.errors import AppError, StoreUnavailable
+from db.postgres import DOWN, login_url
+from db.roles import WORKER
+from db.settings import Settings
+
+Values = Mapping[str, Any]
+Key = tuple[Any, ...]
+
+REFUSALS = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
+"""What the server says of a row that it can't hold."""
+
+
+class Refused(AppError):
+    """The database can't take these rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that workers write: its database (which is its schema too), columns and key."""
+
+    database: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...] = ("id",)
+    owner: tuple[str, ...] = ()
+    """Columns of the key that name the resource: its rows that are not in the batch are stale and go."""
+    fixed: frozenset[str] = frozenset()
+    """Columns that an existing row keeps."""
+    merged: bool = False
+    """A catalogue row of a concept: of several wordings the least one stays, so that the order of imports is no matter."""
+    name: str = ""
+    """Table, where it is not the entry's own name."""
+
+
+def _table(database: str, columns: str, key: str = "id", owner: str = "", fixed: str = "", merged: bool = False, name: str = "") -> Table:
+    return Table(
+        database, tuple(columns.split()), tuple(key.split()), tuple(owner.split()), frozenset(fixed.split()), merged, name
+    )
+
+
+_FACT = "id facility_id patient_id encounter_id "
+_CODE = "code_system code code_display code_text code_translation "
+_VALUE = (
+    "value_number value_comparator value_unit value_code value_system value_concept value_text value_date_time "
+    "data_absent_reason component member_id interpretation reference_range note sort_time"
+)
+_MEDICATION = "id " + _CODE + "form ingredient"
+
+TABLES: dict[str, Table] = {
+    "facility": _table("clinical", "id code name type address telecom", fixed="code"),
+    "department": _table("clinical", "id facility_id parent_id code name type physical_type"),
+    "provider": _table("clinical", "id npi family given prefix gender qualification telecom active"),
+    "provider_role": _table("clinical", "facility_id provider_id department_id role specialty", "facility_id provider_id"),
+    "patient": _table(
+        "clinical",
+        "id active gender birth_date deceased deceased_date_time marital_status multiple_birth race ethnicity birth_sex "
+        "address telecom contact communication",
+    ),
+    "patient_name": _table(
+        "clinical", "patient_id position use family given prefix suffix text", "patient_id position", "patient_id"
+    ),
+    "patient_identifier": _table(
+        "clinical", "patient_id position kind type system value", "patient_id position", "patient_id"
+    ),
+    "patient_source": _table("clinical", "patient_id mrn facility_id", "patient_id"),
+    "resource_identifier": _table("clinical", "resource_type system value resource_id", "resource_type value system"),
+    "encounter": _table(
+        "clinical",
+        "id facility_id patient_id department_id provider_id part_of_id status class_code " + _CODE
+        + "period_start period_end sort_time end_time details",
+    ),
+    "condition": _table(
+        "clinical",
+        _FACT + "clinical_status verification_status category severity " + _CODE
+        + "body_site onset abatement recorded_date note sort_time",
+    ),
+    "procedure": _table(
+        "clinical",
+        _FACT + "provider_id status " + _CODE + "reason body_site performed_start performed_end sort_time",
+    ),
+    "allergy_intolerance": _table(
+        "clinical",
+        _FACT + "clinical_status verification_status type category criticality " + _CODE
+        + "no_known_allergy onset recorded_date reaction note sort_time",
+    ),
+    "immunization": _table(
+        "clinical",
+        _FACT + "status " + _CODE + "occurrence occurrence_text primary_source lot_number dose_quantity sort_time",
+    ),
+    "medication": _table("clinical", _MEDICATION),
+    "medication_concept": _table("clinical", _MEDICATION, merged=True, name="medication"),
+    "medication_request": _table(
+        "clinical",
+        _FACT + "medication_id provider_id status intent priority authored_on reason dosage dispense sort_time",
+    ),
+    "medication_administration": _table(
+        "clinical",
+        _FACT + "medication_id medication_request_id status effective_start effective_end dosage sort_time",
+    ),
+    "care_team": _table("clinical", _FACT + "status name category period_start period_end sort_time"),
+    "care_team_participant": _table(
+        "clinical",
+        "care_team_id facility_id position provider_id member role",
+        "facility_id care_team_id position",
+        "care_team_id",
+    ),
+    "consent": _table(
+        "clinical", "id facility_id patient_id status scope category date_time provision sort_time"
+    ),
+    "appointment": _table(
+        "clinical",
+        "id facility_id patient_id provider_id department_id status " + _CODE
+        + "description start_date_time end_date_time sort_time end_time",
+    ),
+    "lab_test": _table("clinical", "id code_system code code_display code_text", merged=True),
+    "diagnostic_report": _table(
+        "clinical", _FACT + "status category " + _CODE + "effective issued sort_time"
+    ),
+    "report_result": _table("clinical", "report_id result_id", "report_id result_id", "report_id"),
+    "lab_result": _table(
+        "clinical",
+        _FACT + "lab_test_id diagnostic_report_id status effective issued specimen " + _VALUE,
+        "id sort_time",
+    ),
+    "observation": _table("clinical", _FACT + "status category " + _CODE + "effective issued " + _VALUE),
+    "observation_place": _table("clinical", "resource_id place sort_time", "resource_id"),
+    "deferred_resource": _table(
+        "clinical", "resource_type resource_id waits_for written resource", "resource_type resource_id"
+    ),
+    "unresolved_reference": _table(
+        "clinical",
+        "resource_type resource_id element reference target_type target_id system value",
+        "resource_type resource_id element reference",
+    ),
+    "vital_sign": _table(
+        "vitals",
+        "id position facility_id patient_id encounter_id device_id status code_system code code_display panel_code value "
+        "value_unit value_code data_absent_reason effective sort_time",
+        "id position sort_time",
+        "id sort_time",
+    ),
+    "imaging_study": _table(
+        "imaging",
+        _FACT + "study_uid accession_number status started modality description procedure body_site number_of_series "
+        "number_of_instances sort_time",
+    ),
+    "imaging_series": _table(
+        "imaging",
+        "id facility_id imaging_study_id series_uid number modality body_site description started number_of_instances",
+    ),
+    "imaging_instance": _table(
+        "imaging", "id facility_id imaging_series_id instance_uid sop_class number title"
+    ),
+}
+"""Every table that workers fill in bulk, in an order in which foreign keys hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of the rows of one upsert, by key."""
+
+    changed: frozenset[Key]
+    refused: Mapping[Key, str]
+    """Rows that the database does not take, and the constraint that says so."""
+
+
+class Bulk:
+    """One connection of the worker role to each database, each with at most one transaction."""
+
+    def __init__(self, urls: Mapping[str, str], secret: bytes) -> None:
+        self._urls = {name: login_url(url, WORKER, role_password(secret, WORKER)) for name, url in urls.items()}
+        self._connections: dict[str, asyncpg.Connection] = {}
+        self._open: dict[str, Any] = {}
+        self._staged: set[str] = set()
+
+    @classmethod
+    def of(cls, configured: Settings) -> Bulk:
+        """The three databases of an instance."""
+        urls = {
+            "clinical": configured.clinical_url,
+            "imaging": configured.imaging_url,
+            "vitals": configured.vitals_url,
+        }
+        return cls(urls, configured.secret)
+
+    async def fetch(self, database: str, sql: LiteralString, *args: object) -> Sequence[asyncpg.Record]:
+        """Rows of one statement, inside the open transaction. Raises StoreUnavailable."""
+        connection = await self._begun(database)
+        return await connection.fetch(sql, *args)
+
+    async def commit(self) -> None:
+        """Ends the transactions: clinical last, because it holds what says that a resource is done."""
+        for database in ("vitals", "imaging", "clinical"):
+            if transaction := self._open.pop(database, None):
+                await transaction.commit()
+
+    async def rollback(self) -> None:
+        """Drops what is not committed."""
+        while self._open:
+            _, transaction = self._open.popitem()
+            await transaction.rollback()
+        self._staged.clear()
+
+    async def close(self) -> None:
+        """Closes the connections; an open transaction is lost."""
+        for connection in self._connections.values():
+            connection.terminate()
+
+    async def upsert(self, table_name: str, rows: Sequence[Values]) -> Written:
+        """Inserts or updates rows; of rows with the same key the last one counts.
+
+        A row that breaks a constraint costs itself only. Raises StoreUnavailable.
+        """
+        table = TABLES[table_name]
+        unique = {tuple(row[column] for column in table.key): row for row in rows}
+        connection = await self._begun(table.database)
+        await self._stage(connection, table_name, [tuple(row[c] for c in table.columns) for row in unique.values()])
+        if table_name == "lab_result":
+            await connection.execute(FILL_REPORTS)
+        if table.owner:
+            await connection.execute(_prune(table_name, table))
+        keys = list(unique)
+        refused: dict[Key, str] = {}
+        changed = await self._insert(connection, table_name, keys, range(len(keys)), refused)
+        return Written(frozenset(changed), refused)
+
+    async def _insert(
+        self, connection: asyncpg.Connection, name: str, keys: Sequence[Key], part: range, refused: dict[Key, str]
+    ) -> set[Key]:
+        """Upserts a part of the staged rows; where one is refused, halves the part until it stands alone."""
+        if not part:
+            return set()
+        try:
+            async with connection.transaction():
+                found = await connection.fetch(_upsert(name, TABLES[name]), part.start, part.stop)
+            return {tuple(row) for row in found}
+        except REFUSALS as error:
+            if len(part) == 1:
+                refused[keys[part.start]] = getattr(error, "constraint_name", None) or type(error).__name__
+                return set()
+        middle = (part.start + part.stop) // 2
+        left = await self._insert(connection, name, keys, range(part.start, middle), refused)
+        return left | await self._insert(connection, name, keys, range(middle, part.stop), refused)
+
+    async def _stage(self, connection: asyncpg.Connection, name: str, records: Sequence[Key]) -> None:
+        table, stage = TABLES[name], f"stage_{name}"
+        if name in self._staged:
+            await connection.execute(f"TRUNCATE {stage}")
+        else:
+            target = f"{table.database}.{table.name or name}"
+            await connection.execute(
+                f"CREATE TEMPORARY TABLE {stage} ON COMMIT DELETE ROWS AS "
+                f"SELECT {', '.join(table.columns)}, 0 AS place FROM {target} WITH NO DATA"
+            )
+            self._staged.add(name)
+        numbered = [(*record, place) for place, record in enumerate(records)]
+        try:
+            await connection.copy_records_to_table(stage, records=numbered, columns=[*table.columns, "place"])
+        except REFUSALS:
+            raise Refused(f"a value does not fit table {name}") from None
+
+    async def _begun(self, database: str) -> asyncpg.Connection:
+        try:
+            if database not in self._connections:
+                self._connections[database] = await asyncpg.connect(self._urls[database], timeout=30)
+                await _set_codec(self._connections[database])
+            if database not in self._open:
+                self._open[database] = self._connections[database].transaction()
+                await self._open[database].start()
+        except DOWN:
+            raise StoreUnavailable(database) from None
+        return self._connections[database]
+
+
+FILL_REPORTS = """
+UPDATE stage_lab_result AS s SET diagnostic_report_id =
+    (SELECT r.report_id FROM clinical.report_result AS r WHERE r.result_id = s.id ORDER BY r.report_id LIMIT 1)
+"""
+
+
+def _prune(name: str, table: Table) -> str:
+    same_owner = " AND ".join(f"t.{column} = s.{column}" for column in table.owner)
+    same_key = " AND ".join(f"t.{column} = s.{column}" for column in table.key)
+    return (
+        f"DELETE FROM {table.database}.{table.name or name} AS t "
+        f"WHERE EXISTS (SELECT FROM stage_{name} AS s WHERE {same_owner}) "
+        f"AND NOT EXISTS (SELECT FROM stage_{name} AS s WHERE {same_key})"
+    )
+
+
+def _upsert(name: str, table: Table) -> str:
+    columns, keys = ", ".join(table.columns), ", ".join(table.key)
+    settable = [c for c in table.columns if c not in table.key and c not in table.fixed]
+    if table.merged:
+        settable = [c for c in settable if c in ("code_display", "code_text")]
+    new = [f"least(t.{c}, excluded.{c})" if table.merged else f"excluded.{c}" for c in settable]
+    update = (
+        f"UPDATE SET {', '.join(f'{c} = {value}' for c, value in zip(settable, new, strict=True))} "
+        f"WHERE ({', '.join(f't.{c}' for c in settable)}) IS DISTINCT FROM ({', '.join(new)})"
+    )
+    return (
+        f"INSERT INTO {table.database}.{table.name or name} AS t ({columns}) "
+        f"SELECT {columns} FROM stage_{name} WHERE place >= $1 AND place < $2 ORDER BY place "
+        f"ON CONFLICT ({keys}) DO {update if settable else 'NOTHING'} RETURNING {', '.join(f't.{key}' for key in table.key)}"
+    )
+
+
+async def _set_codec(connection: asyncpg.Connection) -> None:
+    """jsonb from and to parsed JSON; a Decimal is written digit by digit."""
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: b"\x01" + orjson.dumps(value, default=_exact),
+        decoder=lambda raw: raw[1:],
+        format="binary",
+    )
+
+
+def _exact(value: object) -> orjson.Fragment:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value))
+    raise TypeError(type(value).__name__)

@@ -1,0 +1,305 @@
+"""The notes store: MongoDB through Motor, one caller at a time; the only file that knows the driver.
+
+A session puts the caller's facility into the first stage of every read and the policy's mask behind it, so that what
+comes after (filters, order, groups) sees the masked values, as SQL sees those of a masked view.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
+from itertools import islice
+from typing import Any, TypeAlias, TypeVar
+
+from bson.codec_options import CodecOptions, TypeCodec, TypeRegistry
+from bson.decimal128 import Decimal128, create_decimal128_context
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from pymongo import ReplaceOne
+from pymongo.errors import (
+    CollectionInvalid,
+    ConnectionFailure,
+    ExecutionTimeout,
+    NetworkTimeout,
+    OperationFailure,
+    PyMongoError,
+)
+
+from db.caller import Caller, Profile
+from db.errors import StoreError, StoreTimeout, StoreUnavailable
+from db.guard import Guard
+from db.notes_schema import CLINICAL_NOTES, COLLECTIONS, Collection
+from db.policy import Form, Phi, form
+
+T = TypeVar("T")
+Document: TypeAlias = dict[str, Any]
+Record = Callable[[str, str], None]
+"""Takes the store and the name of each statement that is sent."""
+
+STAGES = frozenset({"$group", "$limit", "$match", "$project", "$set", "$setWindowFields", "$sort", "$unset"})
+"""Stages that callers may send: those that read nothing but what the stage before them passes on."""
+
+CONNECT_TIMEOUT_S = 2.0
+"""Seconds after which a server that does not answer counts as down."""
+
+BATCH = 100
+"""Documents of one bulk write; with their index entries they fit into a store's deadline."""
+
+_NO_TEXT_INDEX = 67
+_NOT_AUTHENTICATED = {13, 18}
+
+
+class DecimalCodec(TypeCodec):
+    """FHIR decimals keep their digits: Decimal in Python, Decimal128 in BSON."""
+
+    @property
+    def python_type(self) -> type[Decimal]:
+        return Decimal
+
+    @property
+    def bson_type(self) -> type[Decimal128]:
+        return Decimal128
+
+    def transform_python(self, value: Decimal) -> Decimal128:
+        """Digits beyond the 34 that Decimal128 has are rounded."""
+        return Decimal128(create_decimal128_context().create_decimal(value))
+
+    def transform_bson(self, value: Decimal128) -> Decimal:
+        return value.to_decimal()
+
+
+CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True, type_registry=TypeRegistry([DecimalCodec()]))
+
+
+def year_of(value: str) -> Document:
+    """Expression of year precision: of an instant the start of its year, of a FHIR text its first four characters."""
+    is_date, is_text = ({"$eq": [{"$type": value}, kind]} for kind in ("date", "string"))
+    return {
+        "$switch": {
+            "branches": [
+                {"case": is_date, "then": {"$dateTrunc": {"date": value, "unit": "year"}}},
+                {"case": is_text, "then": {"$substrBytes": [value, 0, 4]}},
+            ],
+            "default": None,
+        }
+    }
+
+
+def mask(collection: Collection, profile: Profile) -> list[Document]:
+    """Stages that give each declared path the form that the policy has for the profile; [] where all is shown."""
+    hidden: list[str] = []
+    years: list[str] = []
+    for path, kind in sorted(collection.kinds.items()):
+        shown = Form.SHOW if kind is None else form(profile, kind)
+        if shown is Form.SHOW or any(path.startswith((f"{parent}.", f"{parent}[]")) for parent in hidden):
+            continue
+        (years if shown is Form.YEAR and kind is Phi.DATE else hidden).append(path)
+    stages: list[Document] = []
+    if hidden:
+        stages.append({"$unset": [path.replace("[]", "") for path in hidden]})
+    if years:
+        stages.append({"$set": _years(years)})
+    return stages
+
+
+def _years(paths: Sequence[str]) -> Document:
+    """Fields of a $set stage; a declared path has two steps at most."""
+    fields: Document = {}
+    parts: defaultdict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        parent, _, name = path.rpartition(".")
+        if parent:
+            parts[parent].append(name)
+        else:
+            fields[name] = year_of(f"${name}")
+    for parent, names in parts.items():
+        name = parent.removesuffix("[]")
+        source = "$$entry" if parent.endswith("[]") else f"${name}"
+        merged = {"$mergeObjects": [source, {part: year_of(f"{source}.{part}") for part in names}]}
+        if parent.endswith("[]"):
+            fields[name] = {"$map": {"input": f"${name}", "as": "entry", "in": merged}}
+        else:
+            fields[name] = {"$cond": [{"$eq": [{"$type": source}, "object"]}, merged, source]}
+    return fields
+
+
+class Mongo:
+    """The notes database; nothing connects before the first use."""
+
+    def __init__(self, name: str, url: str, timeout_s: float) -> None:
+        self.name = name
+        self.guard = Guard(name, timeout_s)
+        self._url = url
+        self._timeout_ms = int(timeout_s * 1000)
+        self._client: AsyncIOMotorClient[Document] | None = None
+        self._has_text: bool | None = None
+
+    def session(self, caller: Caller, record: Record) -> MongoSession:
+        """Reads of one caller."""
+        return MongoSession(self, caller, record)
+
+    async def ready(self) -> None:
+        """Returns when the server answers this login. Raises StoreError."""
+        await self.run(lambda: self._database().list_collection_names())
+
+    async def close(self) -> None:
+        """Drops the connections."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    async def ensure(self) -> None:
+        """Creates what is missing of the collections, validators and indexes; doing it again changes nothing."""
+        for collection in COLLECTIONS:
+            await self.run(lambda collection=collection: self._ensure(collection))
+        self._has_text = None
+
+    async def worker_upsert(self, collection: Collection, documents: Sequence[Document]) -> tuple[int, int]:
+        """Writes whole documents by _id, of any facility: how many were written, how many were there just so.
+
+        Raises StoreError when the validator refuses one; those before and after it may have been written.
+        """
+        written = unchanged = 0
+        rest = iter(documents)
+        while batch := [ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in islice(rest, BATCH)]:
+            result = await self.run(lambda batch=batch: self.open(collection).bulk_write(batch, ordered=False))
+            written += result.modified_count + result.upserted_count
+            unchanged += result.matched_count - result.modified_count
+        return written, unchanged
+
+    async def worker_delete(self, collection: Collection, ids: Sequence[str]) -> int:
+        """Deletes documents by _id, of any facility: how many there were."""
+        result = await self.run(lambda: self.open(collection).delete_many({"_id": {"$in": list(ids)}}))
+        return result.deleted_count
+
+    async def worker_count(self, collection: Collection, filter: Mapping[str, Any]) -> int:
+        """Documents of any facility that match."""
+        return await self.run(lambda: self.open(collection).count_documents(filter))
+
+    async def worker_find(self, collection: Collection, filter: Mapping[str, Any]) -> list[Document]:
+        """Documents of any facility that match, unmasked: for processes, never for a caller."""
+        return await self.run(lambda: self.open(collection).find(filter).to_list(None))
+
+    async def worker_delete(self, collection: Collection, ids: Sequence[str]) -> int:
+        """Deletes documents of any facility by _id: how many there were."""
+        result = await self.run(lambda: self.open(collection).delete_many({"_id": {"$in": list(ids)}}))
+        return result.deleted_count
+
+    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
+        """A call under this store's guard, with the driver's failures as StoreError; their texts may hold values."""
+
+        async def mapped() -> T:
+            try:
+                return await call()
+            except (ExecutionTimeout, NetworkTimeout):
+                raise StoreTimeout(self.name) from None
+            except ConnectionFailure:
+                raise StoreUnavailable(self.name) from None
+            except OperationFailure as error:
+                if error.code in _NOT_AUTHENTICATED:
+                    raise StoreUnavailable(self.name) from None
+                raise
+
+        try:
+            return await self.guard.run(mapped)
+        except PyMongoError:
+            raise StoreError(self.name) from None
+
+    async def aggregate(self, collection: Collection, pipeline: Sequence[Document]) -> list[Document]:
+        """Documents of a pipeline as it stands, without a tenant; MongoSession is what makes it safe."""
+
+        async def call() -> list[Document]:
+            cursor = self.open(collection).aggregate(pipeline, maxTimeMS=self._timeout_ms)
+            return await cursor.to_list(None)
+
+        return await self.run(call)
+
+    async def has_text(self) -> bool:
+        """Whether the server has `$text` indexes; asked once."""
+        if self._has_text is None:
+            found = await self.run(lambda: self.open(CLINICAL_NOTES).index_information())
+            self._has_text = "text" in found
+        return self._has_text
+
+    def open(self, collection: Collection) -> AsyncIOMotorCollection[Document]:
+        """The driver's collection; for this file and the tests of it."""
+        return self._database()[collection.name]
+
+    def _database(self) -> AsyncIOMotorDatabase[Document]:
+        if self._client is None:
+            connect_ms = min(int(CONNECT_TIMEOUT_S * 1000), self._timeout_ms)
+            self._client = AsyncIOMotorClient(
+                self._url,
+                serverSelectionTimeoutMS=connect_ms,
+                connectTimeoutMS=connect_ms,
+                socketTimeoutMS=self._timeout_ms,
+            )
+        return self._client.get_default_database(codec_options=CODEC)
+
+    async def _ensure(self, collection: Collection) -> None:
+        validator = {"$jsonSchema": collection.schema}
+        try:
+            await self._database().create_collection(collection.name, validator=validator)
+        except CollectionInvalid:
+            await self._database().command("collMod", collection.name, validator=validator)
+        for name, keys in collection.indexes.items():
+            await self.open(collection).create_index(list(keys), name=name)
+        if collection.text_index:
+            try:
+                await self.open(collection).create_index(list(collection.text_index), name="text")
+            except OperationFailure as error:
+                if error.code != _NO_TEXT_INDEX:
+                    raise
+
+
+class MongoSession:
+    """One caller's reads: inside the facility, in the forms of the policy."""
+
+    def __init__(self, mongo: Mongo, caller: Caller, record: Record) -> None:
+        self._mongo = mongo
+        self._caller = caller
+        self._record = record
+
+    async def find(self, statement: str, collection: Collection, keys: Document) -> list[Document]:
+        """Documents with these values of fields, in no order. Raises StoreError."""
+        return await self.aggregate(statement, collection, keys)
+
+    async def aggregate(
+        self,
+        statement: str,
+        collection: Collection,
+        keys: Document,
+        stages: Sequence[Document] = (),
+        *,
+        words: str | None = None,
+    ) -> list[Document]:
+        """Documents that the stages make of those with the values `keys`. Raises StoreError.
+
+        `keys` is what an index can find: conditions on fields, without operators of the top level. `words` is a hint
+        for a server with a text index: documents without any of them are not read.
+        """
+        pipeline = self.pipeline(collection, keys, stages)
+        if words is not None and self._shows(collection, "text") and await self._mongo.has_text():
+            pipeline[0]["$match"]["$text"] = {"$search": words}
+        self._record(self._mongo.name, statement)
+        return await self._mongo.aggregate(collection, pipeline)
+
+    def pipeline(self, collection: Collection, keys: Document, stages: Sequence[Document]) -> list[Document]:
+        """Pipeline that is sent: facility and keys, mask, keys on masked paths, then the stages."""
+        if any(path.startswith(("$", "metadata.facility_id")) for path in keys):
+            raise ValueError("Keys are conditions on fields other than the facility.")
+        if unknown := {name for stage in stages for name in stage} - STAGES:
+            raise ValueError(f"Stage {min(unknown)} is not for callers.")
+        first = {path: value for path, value in keys.items() if self._shows(collection, path)}
+        masked = {path: value for path, value in keys.items() if path not in first}
+        return [
+            {"$match": {"metadata.facility_id": str(self._caller.facility_id), **first}},
+            *mask(collection, self._caller.profile),
+            *([{"$match": masked}] if masked else []),
+            *stages,
+        ]
+
+    def _shows(self, collection: Collection, path: str) -> bool:
+        """Whether the caller sees the field of a path just as it is stored."""
+        kind = collection.kinds[path.split(".")[0]]
+        return kind is None or form(self._caller.profile, kind) is Form.SHOW

@@ -1,0 +1,214 @@
+"""Collections of the notes store: their validators, indexes, and the PHI kind of every path.
+
+A path is written `signatures[].time` where `signatures` is an array. Validators refuse fields that are not declared
+here, so that nothing without a kind is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from db.policy import Phi
+
+Schema: TypeAlias = Mapping[str, Any]
+Keys: TypeAlias = Sequence[tuple[str, int | str]]
+"""Keys of one index with their direction, or "text"."""
+
+TEXT: Schema = {"bsonType": ["string", "null"]}
+STRING: Schema = {"bsonType": "string"}
+INSTANT: Schema = {"bsonType": "date"}
+OBJECT: Schema = {"bsonType": ["object", "null"]}
+OBJECTS: Schema = {"bsonType": "array", "items": {"bsonType": "object"}}
+STRINGS: Schema = {"bsonType": "array", "items": {"bsonType": "string"}}
+UUID: Schema = {"bsonType": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
+UUID_OR_NULL: Schema = {"bsonType": ["string", "null"], "pattern": UUID["pattern"]}
+
+
+def closed(required: Sequence[str] = (), **properties: Schema) -> Schema:
+    """Schema of an object that has no other properties."""
+    return {
+        "bsonType": "object",
+        "additionalProperties": False,
+        "required": list(required) or list(properties),
+        "properties": properties,
+    }
+
+
+METADATA = closed(facility_id=UUID, patient_id=UUID, encounter_id=UUID_OR_NULL)
+"""Whose document it is, and where; the facility is the tenant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """One collection: `kinds` has every field, and those parts of a field whose kind is another one."""
+
+    name: str
+    schema: Schema
+    kinds: Mapping[str, Phi | None]
+    indexes: Mapping[str, Keys]
+    text_index: Keys = ()
+    """Index for `$text`, made only where the server has such indexes."""
+
+
+def newest_first(*equal: str) -> Keys:
+    """Keys of an index that reads documents with these values newest first.
+
+    The facility is not the leading key: each of `equal` is far more selective, MongoDB can use either order alike, and
+    the embedded server takes an index by its leading key alone, so that every read of a facility would walk it whole.
+    """
+    return [*((path, 1) for path in (*equal, "metadata.facility_id")), ("sort_time", -1), ("_id", -1)]
+
+
+CLINICAL_NOTES = Collection(
+    name="clinical_notes",
+    schema=closed(
+        _id=UUID,
+        metadata=METADATA,
+        status=STRING,
+        doc_status=TEXT,
+        type=OBJECT,
+        category=OBJECTS,
+        date=TEXT,
+        sort_time=INSTANT,
+        title=TEXT,
+        author={"bsonType": "array", "items": closed(provider_id=UUID_OR_NULL, display=TEXT)},
+        sections={"bsonType": "array", "items": closed(title=TEXT, code=OBJECT, text=TEXT)},
+        text=STRING,
+        search_terms=STRINGS,
+        signatures={
+            "bsonType": "array",
+            "items": closed(provider_id=UUID_OR_NULL, display=TEXT, time=TEXT, type=TEXT),
+        },
+        amendments={"bsonType": "array", "items": closed(time=TEXT, author=TEXT, reason=TEXT, text=TEXT)},
+        relates_to={"bsonType": "array", "items": closed(code=TEXT, target=UUID_OR_NULL)},
+    ),
+    kinds={
+        "_id": None,
+        "metadata": None,
+        "status": None,
+        "doc_status": None,
+        "type": Phi.CLINICAL,
+        "category": Phi.CLINICAL,
+        "date": Phi.DATE,
+        "sort_time": Phi.DATE,
+        "title": Phi.CLINICAL,
+        "author": None,
+        "sections": Phi.FREE_TEXT,
+        "text": Phi.FREE_TEXT,
+        "search_terms": Phi.FREE_TEXT,
+        "signatures": None,
+        "signatures[].time": Phi.DATE,
+        "amendments": Phi.FREE_TEXT,
+        "amendments[].time": Phi.DATE,
+        "relates_to": None,
+    },
+    indexes={
+        "of_patient": newest_first("metadata.patient_id"),
+        "of_encounter": newest_first("metadata.encounter_id"),
+        "by_term": newest_first("search_terms"),
+    },
+    text_index=[("metadata.facility_id", 1), ("text", "text")],
+)
+
+CARE_PLANS = Collection(
+    name="care_plans",
+    schema=closed(
+        _id=UUID,
+        metadata=METADATA,
+        status=STRING,
+        intent=STRING,
+        title=TEXT,
+        category=OBJECTS,
+        period=closed(start=TEXT, end=TEXT),
+        sort_time=INSTANT,
+        addresses={"bsonType": "array", "items": UUID},
+        activity={"bsonType": "array", "items": closed(code=OBJECT, status=TEXT, description=TEXT, location=TEXT)},
+        goal_ids={"bsonType": "array", "items": UUID},
+        care_team_ids={"bsonType": "array", "items": UUID},
+        note=TEXT,
+    ),
+    kinds={
+        "_id": None,
+        "metadata": None,
+        "status": None,
+        "intent": None,
+        "title": Phi.CLINICAL,
+        "category": Phi.CLINICAL,
+        "period": None,
+        "period.start": Phi.DATE,
+        "period.end": Phi.DATE,
+        "sort_time": Phi.DATE,
+        "addresses": Phi.CLINICAL,
+        "activity": Phi.CLINICAL,
+        "activity[].description": Phi.FREE_TEXT,
+        "goal_ids": None,
+        "care_team_ids": None,
+        "note": Phi.FREE_TEXT,
+    },
+    indexes={"of_patient": newest_first("metadata.patient_id")},
+)
+
+GOALS = Collection(
+    name="goals",
+    schema=closed(
+        _id=UUID,
+        metadata=METADATA,
+        lifecycle_status=STRING,
+        achievement_status=TEXT,
+        description=OBJECT,
+        target=OBJECTS,
+        start=TEXT,
+        sort_time=INSTANT,
+        addresses={"bsonType": "array", "items": UUID},
+    ),
+    kinds={
+        "_id": None,
+        "metadata": None,
+        "lifecycle_status": None,
+        "achievement_status": Phi.CLINICAL,
+        "description": Phi.CLINICAL,
+        "target": Phi.CLINICAL,
+        "target[].dueDate": Phi.DATE,
+        "start": Phi.DATE,
+        "sort_time": Phi.DATE,
+        "addresses": Phi.CLINICAL,
+    },
+    indexes={"of_patient": newest_first("metadata.patient_id")},
+)
+
+PATIENT_SUMMARIES = Collection(
+    name="patient_summaries",
+    schema=closed(
+        _id=STRING,
+        metadata=closed(facility_id=UUID, patient_id=UUID),
+        updated=INSTANT,
+        active_conditions={"bsonType": "array", "items": closed(id=UUID, code=OBJECT, onset=TEXT)},
+        active_medications={"bsonType": "array", "items": closed(id=UUID, medication=OBJECT, authored_on=TEXT)},
+        allergies={"bsonType": "array", "items": closed(id=UUID, code=OBJECT, criticality=TEXT)},
+        last_encounter={
+            "bsonType": ["object", "null"],
+            "required": ["id", "status", "class", "type", "start", "end"],
+        },
+        counts={"bsonType": "object", "additionalProperties": {"bsonType": ["int", "long"]}},
+    ),
+    kinds={
+        "_id": None,
+        "metadata": None,
+        "updated": None,
+        "active_conditions": Phi.CLINICAL,
+        "active_conditions[].onset": Phi.DATE,
+        "active_medications": Phi.CLINICAL,
+        "active_medications[].authored_on": Phi.DATE,
+        "allergies": Phi.CLINICAL,
+        "last_encounter": None,
+        "last_encounter.type": Phi.CLINICAL,
+        "last_encounter.start": Phi.DATE,
+        "last_encounter.end": Phi.DATE,
+        "counts": Phi.CLINICAL,
+    },
+    indexes={},
+)
+
+COLLECTIONS = (CLINICAL_NOTES, CARE_PLANS, GOALS, PATIENT_SUMMARIES)

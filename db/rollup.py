@@ -1,0 +1,47 @@
+"""Hourly and daily rollups of vital signs: TimescaleDB's continuous aggregates, or plain PostgreSQL's tables."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from db.context import role_password
+from db.errors import StoreUnavailable
+from db.postgres import DOWN, login_url
+from db.roles import WORKER
+
+AGGREGATES = ("vitals.vital_sign_by_hour", "vitals.vital_sign_by_day")
+"""Continuous aggregates, in the order in which each feeds the next."""
+
+NOTES_MAX = 5000
+"""Touched hours that one transaction computes anew."""
+
+HAS_AGGREGATES = "SELECT to_regclass($1) IS NOT NULL"
+
+
+async def roll_up(url: str, secret: bytes) -> None:
+    """Computes anew what changed since the last time; `url` is the owner's. Raises StoreUnavailable.
+
+    TimescaleDB finds the changed ranges by itself, and only the owner may refresh. On plain PostgreSQL the workers'
+    role takes the notes that a trigger left; a rollup that dies leaves the rest of them for the next.
+    """
+    try:
+        connection = await asyncpg.connect(url, timeout=30)
+        try:
+            if await connection.fetchval(HAS_AGGREGATES, AGGREGATES[0]):
+                for aggregate in AGGREGATES:
+                    await connection.execute(f"CALL refresh_continuous_aggregate('{aggregate}', NULL, NULL)")
+                return
+        finally:
+            await connection.close()
+        await _take_notes(login_url(url, WORKER, role_password(secret, WORKER)))
+    except DOWN:
+        raise StoreUnavailable("vitals") from None
+
+
+async def _take_notes(url: str) -> None:
+    connection = await asyncpg.connect(url, timeout=30)
+    try:
+        while await connection.fetchval("SELECT vitals.roll_up($1)", NOTES_MAX):
+            pass
+    finally:
+        await connection.close()

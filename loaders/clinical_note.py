@@ -1,0 +1,149 @@
+"""Clinical notes: newest of patients and encounters, by id, by words and phrases (FHIR R4 DocumentReference)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from db.mongo import Document
+from db.notes_schema import CLINICAL_NOTES
+from loaders.documents import NEWEST_FIRST, any_of, documents_by_id, key, newest_documents, within
+from loaders.page import TimePage
+from loaders.reader import Reader
+from loaders.search_terms import TextQuery
+
+UNREAD = ["search_terms"]
+TYPE = "type.coding.code"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorRow:
+    """Who wrote or signed: a provider of ours, or the name alone."""
+
+    provider_id: UUID | None
+    display: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureRow:
+    """Who signed, when (FHIR dateTime) and as what."""
+
+    provider_id: UUID | None
+    display: str | None
+    time: str | None
+    type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClinicalNoteRow:
+    """One document of clinical_notes."""
+
+    id: UUID
+    patient_id: UUID
+    encounter_id: UUID | None
+    status: str
+    doc_status: str | None
+    type: dict[str, Any] | None
+    category: list[dict[str, Any]] | None
+    date: str | None
+    title: str | None
+    author: list[AuthorRow]
+    sections: list[dict[str, Any]] | None
+    text: str | None
+    signatures: list[SignatureRow]
+    amendments: list[dict[str, Any]] | None
+    relates_to: list[dict[str, Any]]
+    sort_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NoteSearch:
+    """A search over the notes of the facility: text, period, and type codes where given."""
+
+    query: TextQuery
+    start: datetime
+    end: datetime
+    types: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class NoteFacet:
+    """How many notes that match have one type, by the first code of the type."""
+
+    code: str | None
+    display: str | None
+    count: int
+
+
+def note_row(document: Document) -> ClinicalNoteRow:
+    """Row of a document; a field that the policy hides is None."""
+    return ClinicalNoteRow(
+        id=UUID(document["_id"]),
+        patient_id=UUID(document["metadata"]["patient_id"]),
+        encounter_id=key(document["metadata"]["encounter_id"]),
+        status=document["status"],
+        doc_status=document["doc_status"],
+        type=document.get("type"),
+        category=document.get("category"),
+        date=document.get("date"),
+        title=document.get("title"),
+        author=[AuthorRow(key(one["provider_id"]), one["display"]) for one in document["author"]],
+        sections=document.get("sections"),
+        text=document.get("text"),
+        signatures=[
+            SignatureRow(key(one["provider_id"]), one["display"], one.get("time"), one["type"])
+            for one in document["signatures"]
+        ],
+        amendments=document.get("amendments"),
+        relates_to=document["relates_to"],
+        sort_time=document["sort_time"],
+    )
+
+
+notes_of_patients = newest_documents(
+    "clinical_notes_of_patients", CLINICAL_NOTES, "metadata.patient_id", note_row, ("status", TYPE), UNREAD
+)
+notes_of_encounters = newest_documents(
+    "clinical_notes_of_encounters", CLINICAL_NOTES, "metadata.encounter_id", note_row, ("status", TYPE), UNREAD
+)
+note_by_id = documents_by_id("clinical_note_by_id", CLINICAL_NOTES, note_row)
+
+
+async def notes_by_text(reader: Reader, search: NoteSearch, page: TimePage) -> Sequence[ClinicalNoteRow]:
+    """Up to page.first + 1 notes of the facility with all words and phrases of the search, newest first."""
+    newest: list[Document] = [{"$unset": UNREAD}, {"$sort": NEWEST_FIRST}, {"$limit": page.first + 1}]
+    stages = [*_matching(search.query), *within(page), *any_of(TYPE, search.types), *newest]
+    return [note_row(one) for one in await _search(reader, "clinical_notes_by_text", search.query, stages)]
+
+
+async def facets_of_searches(
+    reader: Reader, searches: Sequence[NoteSearch]
+) -> Mapping[NoteSearch, Sequence[NoteFacet]]:
+    """Facets of each search, most frequent first; they count all types, whichever were asked for."""
+    return {search: await _facets(reader, search) for search in searches}
+
+
+async def _facets(reader: Reader, search: NoteSearch) -> Sequence[NoteFacet]:
+    first = {name: {"$arrayElemAt": [f"$type.coding.{name}", 0]} for name in ("code", "display")}
+    stages = [
+        *_matching(search.query),
+        *within(TimePage(1, start=search.start, end=search.end)),
+        {"$group": {"_id": first["code"], "display": {"$max": first["display"]}, "count": {"$sum": 1}}},
+        {"$sort": {"count": -1, "_id": 1}},
+    ]
+    found = await _search(reader, "clinical_note_facets", search.query, stages)
+    return [NoteFacet(one["_id"], one["display"], one["count"]) for one in found]
+
+
+def _matching(query: TextQuery) -> list[Document]:
+    """Stages that keep what has all stems and phrases; the first stem is the key that found it."""
+    stages: list[Document] = [{"$match": {"search_terms": {"$all": list(query.stems)}}}]
+    return stages + [{"$match": {"text": {"$regex": phrase, "$options": "i"}}} for phrase in query.phrases]
+
+
+async def _search(reader: Reader, statement: str, query: TextQuery, stages: Sequence[Document]) -> list[Document]:
+    keys = {"search_terms": query.stems[0]}
+    return await reader.notes.aggregate(statement, CLINICAL_NOTES, keys, stages, words=query.words)

@@ -1,0 +1,76 @@
+"""Clinical notes of patients and encounters, and the search over the notes of the facility."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from db.errors import InvalidArgument, PhiFilterForbidden
+from db.policy import Form, Phi, form
+from loaders.clinical_note import (
+    ClinicalNoteRow,
+    NoteFacet,
+    NoteSearch,
+    facets_of_searches,
+    note_by_id,
+    notes_by_text,
+    notes_of_encounters,
+    notes_of_patients,
+)
+from loaders.search_terms import parse
+from resolvers import arguments
+from resolvers.arguments import codes, resource_id
+from resolvers.connection import Slice, one_of, relation, scope, time_page, time_slice
+from resolvers.context import Context
+
+NOTE_STATUS = one_of("current", "superseded", "entered-in-error", "unknown")
+FIELD = "Query.clinicalNotes"
+
+of_patients = relation("Patient.clinicalNotes", notes_of_patients, status=NOTE_STATUS, type=codes)
+of_encounters = relation("Encounter.clinicalNotes", notes_of_encounters, status=NOTE_STATUS, type=codes)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundNotes:
+    """A page of the notes that a search found, and the search itself, from which facets are counted when asked for."""
+
+    search: NoteSearch
+    page: Slice[ClinicalNoteRow]
+
+
+async def one(context: Context, *, id: str) -> ClinicalNoteRow | None:
+    """The note of an id; None for what is not there."""
+    [row] = await context.reader.load_many(note_by_id, [resource_id("id", id, "ClinicalNote")])
+    return row
+
+
+async def search(
+    context: Context,
+    *,
+    text: str,
+    type: Sequence[str] | None,
+    first: int,
+    after: str | None,
+    start: str | None,
+    end: str | None,
+) -> FoundNotes:
+    """Notes of the facility with all words and "phrases" of a text, newest first.
+
+    Raises PhiFilterForbidden for a caller who may not read free text: what can be searched can be guessed.
+    """
+    query = parse(arguments.text("text", text, minimum=2))
+    if not query.stems:
+        raise InvalidArgument("text", "must have a word that is worth searching for")
+    page = time_page(context, FIELD, first, after, start, end)
+    types = codes("type", type)
+    if form(context.caller.profile, Phi.FREE_TEXT) is not Form.SHOW:
+        raise PhiFilterForbidden("text", "searches in what the caller may not read")
+    wanted = NoteSearch(query, page.start, page.end, None if types is None else tuple(types))
+    rows = await notes_by_text(context.reader, wanted, page)
+    return FoundNotes(wanted, time_slice(scope(context, FIELD), page, rows))
+
+
+async def facets(context: Context, parents: Sequence[Any]) -> Sequence[Sequence[NoteFacet] | None]:
+    """Facets of each FoundNotes."""
+    return await context.reader.load_many(facets_of_searches, [parent.search for parent in parents])
