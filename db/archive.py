@@ -201,7 +201,7 @@ class Archive:
                 raise
             return True
 
-        return bool(await self.run(asked))
+        return await self.run(asked) is not False
 
     async def client(self) -> Any:
         """The driver's client, opened once."""

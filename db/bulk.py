@@ -22,6 +22,9 @@ from db.settings import Settings
 Values = Mapping[str, Any]
 Key = tuple[Any, ...]
 
+WORDINGS = ("code_display", "code_text")
+"""Columns in which rows of the same concept may differ."""
+
 REFUSALS = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
 """What the server says of a row that it can't hold."""
 
@@ -42,15 +45,23 @@ class Table:
     fixed: frozenset[str] = frozenset()
     """Columns that an existing row keeps."""
     merged: bool = False
-    """A catalogue row of a concept: of several wordings the least one stays, so that the order of imports is no matter."""
+    """A catalogue row of a concept: of several wordings the least stays, whatever the order of imports."""
     name: str = ""
     """Table, where it is not the entry's own name."""
 
 
-def _table(database: str, columns: str, key: str = "id", owner: str = "", fixed: str = "", merged: bool = False, name: str = "") -> Table:
-    return Table(
-        database, tuple(columns.split()), tuple(key.split()), tuple(owner.split()), frozenset(fixed.split()), merged, name
-    )
+def _table(
+    database: str,
+    columns: str,
+    key: str = "id",
+    owner: str = "",
+    fixed: str = "",
+    *,
+    merged: bool = False,
+    name: str = "",
+) -> Table:
+    listed, keys, owners = (tuple(text.split()) for text in (columns, key, owner))
+    return Table(database, listed, keys, owners, frozenset(fixed.split()), merged, name)
 
 
 _FACT = "id facility_id patient_id encounter_id "
@@ -65,11 +76,11 @@ TABLES: dict[str, Table] = {
     "facility": _table("clinical", "id code name type address telecom", fixed="code"),
     "department": _table("clinical", "id facility_id parent_id code name type physical_type"),
     "provider": _table("clinical", "id npi family given prefix gender qualification telecom active"),
-    "provider_role": _table("clinical", "facility_id provider_id department_id role specialty", "facility_id provider_id"),
+    "practitioner_role": _table("clinical", "id facility_id provider_id department_id role specialty"),
     "patient": _table(
         "clinical",
-        "id active gender birth_date deceased deceased_date_time marital_status multiple_birth race ethnicity birth_sex "
-        "address telecom contact communication",
+        "id active gender birth_date deceased deceased_date_time marital_status multiple_birth race ethnicity "
+        "birth_sex address telecom contact communication",
     ),
     "patient_name": _table(
         "clinical", "patient_id position use family given prefix suffix text", "patient_id position", "patient_id"
@@ -81,12 +92,15 @@ TABLES: dict[str, Table] = {
     "resource_identifier": _table("clinical", "resource_type system value resource_id", "resource_type value system"),
     "encounter": _table(
         "clinical",
-        "id facility_id patient_id department_id provider_id part_of_id status class_code " + _CODE
+        "id facility_id patient_id department_id provider_id part_of_id status class_code "
+        + _CODE
         + "period_start period_end sort_time end_time details",
     ),
     "condition": _table(
         "clinical",
-        _FACT + "clinical_status verification_status category severity " + _CODE
+        _FACT
+        + "clinical_status verification_status category severity "
+        + _CODE
         + "body_site onset abatement recorded_date note sort_time",
     ),
     "procedure": _table(
@@ -95,7 +109,9 @@ TABLES: dict[str, Table] = {
     ),
     "allergy_intolerance": _table(
         "clinical",
-        _FACT + "clinical_status verification_status type category criticality " + _CODE
+        _FACT
+        + "clinical_status verification_status type category criticality "
+        + _CODE
         + "no_known_allergy onset recorded_date reaction note sort_time",
     ),
     "immunization": _table(
@@ -119,18 +135,15 @@ TABLES: dict[str, Table] = {
         "facility_id care_team_id position",
         "care_team_id",
     ),
-    "consent": _table(
-        "clinical", "id facility_id patient_id status scope category date_time provision sort_time"
-    ),
+    "consent": _table("clinical", "id facility_id patient_id status scope category date_time provision sort_time"),
     "appointment": _table(
         "clinical",
-        "id facility_id patient_id provider_id department_id status " + _CODE
+        "id facility_id patient_id provider_id department_id status "
+        + _CODE
         + "description start_date_time end_date_time sort_time end_time",
     ),
     "lab_test": _table("clinical", "id code_system code code_display code_text", merged=True),
-    "diagnostic_report": _table(
-        "clinical", _FACT + "status category " + _CODE + "effective issued sort_time"
-    ),
+    "diagnostic_report": _table("clinical", _FACT + "status category " + _CODE + "effective issued sort_time"),
     "report_result": _table("clinical", "report_id result_id", "report_id result_id", "report_id"),
     "lab_result": _table(
         "clinical",
@@ -149,8 +162,8 @@ TABLES: dict[str, Table] = {
     ),
     "vital_sign": _table(
         "vitals",
-        "id position facility_id patient_id encounter_id device_id status code_system code code_display panel_code value "
-        "value_unit value_code data_absent_reason effective sort_time",
+        "id position facility_id patient_id encounter_id device_id status code_system code code_display panel_code "
+        "value value_unit value_code data_absent_reason effective sort_time",
         "id position sort_time",
         "id sort_time",
     ),
@@ -163,9 +176,7 @@ TABLES: dict[str, Table] = {
         "imaging",
         "id facility_id imaging_study_id series_uid number modality body_site description started number_of_instances",
     ),
-    "imaging_instance": _table(
-        "imaging", "id facility_id imaging_series_id instance_uid sop_class number title"
-    ),
+    "imaging_instance": _table("imaging", "id facility_id imaging_series_id instance_uid sop_class number title"),
 }
 """Every table that workers fill in bulk, in an order in which foreign keys hold."""
 
@@ -227,7 +238,10 @@ class Bulk:
         A row that breaks a constraint costs itself only. Raises StoreUnavailable.
         """
         table = TABLES[table_name]
-        unique = {tuple(row[column] for column in table.key): row for row in rows}
+        unique: dict[Key, Values] = {}
+        for row in rows:
+            key = tuple(row[column] for column in table.key)
+            unique[key] = _least(unique[key], row) if table.merged and key in unique else row
         connection = await self._begun(table.database)
         await self._stage(connection, table_name, [tuple(row[c] for c in table.columns) for row in unique.values()])
         if table_name == "lab_result":
@@ -264,13 +278,13 @@ class Bulk:
         else:
             target = f"{table.database}.{table.name or name}"
             await connection.execute(
-                f"CREATE TEMPORARY TABLE {stage} ON COMMIT DELETE ROWS AS "
-                f"SELECT {', '.join(table.columns)}, 0 AS place FROM {target} WITH NO DATA"
+                f"CREATE TEMPORARY TABLE {stage} ON COMMIT DELETE ROWS AS SELECT {', '.join(table.columns)}, "  # noqa: S608
+                f"0 AS stage_row FROM {target} WITH NO DATA"  # identifiers of TABLES only
             )
             self._staged.add(name)
-        numbered = [(*record, place) for place, record in enumerate(records)]
+        numbered = [(*record, row) for row, record in enumerate(records)]
         try:
-            await connection.copy_records_to_table(stage, records=numbered, columns=[*table.columns, "place"])
+            await connection.copy_records_to_table(stage, records=numbered, columns=[*table.columns, "stage_row"])
         except REFUSALS:
             raise Refused(f"a value does not fit table {name}") from None
 
@@ -297,7 +311,7 @@ def _prune(name: str, table: Table) -> str:
     same_owner = " AND ".join(f"t.{column} = s.{column}" for column in table.owner)
     same_key = " AND ".join(f"t.{column} = s.{column}" for column in table.key)
     return (
-        f"DELETE FROM {table.database}.{table.name or name} AS t "
+        f"DELETE FROM {table.database}.{table.name or name} AS t "  # noqa: S608 - identifiers of TABLES only
         f"WHERE EXISTS (SELECT FROM stage_{name} AS s WHERE {same_owner}) "
         f"AND NOT EXISTS (SELECT FROM stage_{name} AS s WHERE {same_key})"
     )
@@ -307,17 +321,24 @@ def _upsert(name: str, table: Table) -> str:
     columns, keys = ", ".join(table.columns), ", ".join(table.key)
     settable = [c for c in table.columns if c not in table.key and c not in table.fixed]
     if table.merged:
-        settable = [c for c in settable if c in ("code_display", "code_text")]
+        settable = [c for c in settable if c in WORDINGS]
     new = [f"least(t.{c}, excluded.{c})" if table.merged else f"excluded.{c}" for c in settable]
     update = (
         f"UPDATE SET {', '.join(f'{c} = {value}' for c, value in zip(settable, new, strict=True))} "
         f"WHERE ({', '.join(f't.{c}' for c in settable)}) IS DISTINCT FROM ({', '.join(new)})"
     )
+    returned = ", ".join(f"t.{key}" for key in table.key)
     return (
-        f"INSERT INTO {table.database}.{table.name or name} AS t ({columns}) "
-        f"SELECT {columns} FROM stage_{name} WHERE place >= $1 AND place < $2 ORDER BY place "
-        f"ON CONFLICT ({keys}) DO {update if settable else 'NOTHING'} RETURNING {', '.join(f't.{key}' for key in table.key)}"
+        f"INSERT INTO {table.database}.{table.name or name} AS t ({columns}) "  # noqa: S608 - identifiers of TABLES only
+        f"SELECT {columns} FROM stage_{name} WHERE stage_row >= $1 AND stage_row < $2 ORDER BY stage_row "
+        f"ON CONFLICT ({keys}) DO {update if settable else 'NOTHING'} RETURNING {returned}"
     )
+
+
+def _least(one: Values, other: Values) -> Values:
+    """One of two rows of the same concept, with the least of their wordings."""
+    found = {name: [row[name] for row in (one, other) if row[name]] for name in WORDINGS}
+    return {**other, **{name: min(wordings, default=None) for name, wordings in found.items()}}
 
 
 async def _set_codec(connection: asyncpg.Connection) -> None:
@@ -325,10 +346,15 @@ async def _set_codec(connection: asyncpg.Connection) -> None:
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
-        encoder=lambda value: b"\x01" + orjson.dumps(value, default=_exact),
+        encoder=lambda value: b"\x01" + exact_json(value),
         decoder=lambda raw: raw[1:],
         format="binary",
     )
+
+
+def exact_json(value: object) -> bytes:
+    """JSON in which a Decimal stands digit by digit."""
+    return orjson.dumps(value, default=_exact)
 
 
 def _exact(value: object) -> orjson.Fragment:

@@ -17,7 +17,6 @@ from bson.decimal128 import Decimal128, create_decimal128_context
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import ReplaceOne
 from pymongo.errors import (
-    CollectionInvalid,
     ConnectionFailure,
     ExecutionTimeout,
     NetworkTimeout,
@@ -42,9 +41,13 @@ STAGES = frozenset({"$group", "$limit", "$match", "$project", "$set", "$setWindo
 CONNECT_TIMEOUT_S = 2.0
 """Seconds after which a server that does not answer counts as down."""
 
+BUILD_TIMEOUT_S = 3600.0
+"""Seconds that building the indexes of one collection may take; a store's deadline is for reads."""
+
 BATCH = 100
 """Documents of one bulk write; with their index entries they fit into a store's deadline."""
 
+_EXISTS = 48
 _NO_TEXT_INDEX = 67
 _NOT_AUTHENTICATED = {13, 18}
 
@@ -86,41 +89,45 @@ def year_of(value: str) -> Document:
 
 
 def mask(collection: Collection, profile: Profile) -> list[Document]:
-    """Stages that give each declared path the form that the policy has for the profile; [] where all is shown."""
-    hidden: list[str] = []
-    years: list[str] = []
-    for path, kind in sorted(collection.kinds.items()):
-        shown = Form.SHOW if kind is None else form(profile, kind)
-        if shown is Form.SHOW or any(path.startswith((f"{parent}.", f"{parent}[]")) for parent in hidden):
-            continue
-        (years if shown is Form.YEAR and kind is Phi.DATE else hidden).append(path)
-    stages: list[Document] = []
-    if hidden:
-        stages.append({"$unset": [path.replace("[]", "") for path in hidden]})
-    if years:
-        stages.append({"$set": _years(years)})
-    return stages
+    """Stages that give each declared path the form that the policy has for the profile; [] where all is shown.
 
-
-def _years(paths: Sequence[str]) -> Document:
-    """Fields of a $set stage; a declared path has two steps at most."""
-    fields: Document = {}
-    parts: defaultdict[str, list[str]] = defaultdict(list)
-    for path in paths:
+    A hidden field is left out; a hidden part of a field becomes null, as in SQL: $unset of the embedded server does not
+    reach into arrays.
+    """
+    forms = {
+        path: form(profile, kind)
+        for path, kind in collection.kinds.items()
+        if kind is not None and form(profile, kind) is not Form.SHOW
+    }
+    hidden = [path for path, wanted in forms.items() if "." not in path and not _is_year(path, wanted, collection)]
+    changed: Document = {}
+    parts: defaultdict[str, Document] = defaultdict(dict)
+    for path, wanted in forms.items():
         parent, _, name = path.rpartition(".")
-        if parent:
-            parts[parent].append(name)
+        field = parent.removesuffix("[]")
+        source = "$$entry" if parent.endswith("[]") else f"${field}"
+        if path in hidden or field in hidden:
+            continue
+        if not parent:
+            changed[name] = year_of(f"${name}")
         else:
-            fields[name] = year_of(f"${name}")
-    for parent, names in parts.items():
-        name = parent.removesuffix("[]")
-        source = "$$entry" if parent.endswith("[]") else f"${name}"
-        merged = {"$mergeObjects": [source, {part: year_of(f"{source}.{part}") for part in names}]}
-        if parent.endswith("[]"):
-            fields[name] = {"$map": {"input": f"${name}", "as": "entry", "in": merged}}
-        else:
-            fields[name] = {"$cond": [{"$eq": [{"$type": source}, "object"]}, merged, source]}
-    return fields
+            parts[parent][name] = year_of(f"{source}.{name}") if _is_year(path, wanted, collection) else None
+    changed |= {parent.removesuffix("[]"): _merged(parent, values) for parent, values in parts.items()}
+    return [*([{"$unset": hidden}] if hidden else []), *([{"$set": changed}] if changed else [])]
+
+
+def _is_year(path: str, wanted: Form, collection: Collection) -> bool:
+    """Whether a path is shown as a year; a form that does not fit a kind hides it."""
+    return wanted is Form.YEAR and collection.kinds[path] is Phi.DATE
+
+
+def _merged(parent: str, values: Document) -> Document:
+    """Expression of a field, or of each entry of an array, with other values of these parts."""
+    name = parent.removesuffix("[]")
+    if parent.endswith("[]"):
+        return {"$map": {"input": f"${name}", "as": "entry", "in": {"$mergeObjects": ["$$entry", values]}}}
+    is_object = {"$eq": [{"$type": f"${name}"}, "object"]}
+    return {"$cond": [is_object, {"$mergeObjects": [f"${name}", values]}, f"${name}"]}
 
 
 class Mongo:
@@ -150,8 +157,12 @@ class Mongo:
 
     async def ensure(self) -> None:
         """Creates what is missing of the collections, validators and indexes; doing it again changes nothing."""
-        for collection in COLLECTIONS:
-            await self.run(lambda collection=collection: self._ensure(collection))
+        unhurried = Mongo(self.name, self._url, BUILD_TIMEOUT_S)
+        try:
+            for collection in COLLECTIONS:
+                await unhurried.run(lambda collection=collection: unhurried._ensure(collection))
+        finally:
+            await unhurried.close()
         self._has_text = None
 
     async def worker_upsert(self, collection: Collection, documents: Sequence[Document]) -> tuple[int, int]:
@@ -180,11 +191,6 @@ class Mongo:
         """Documents of any facility that match, unmasked: for processes, never for a caller."""
         return await self.run(lambda: self.open(collection).find(filter).to_list(None))
 
-    async def worker_delete(self, collection: Collection, ids: Sequence[str]) -> int:
-        """Deletes documents of any facility by _id: how many there were."""
-        result = await self.run(lambda: self.open(collection).delete_many({"_id": {"$in": list(ids)}}))
-        return result.deleted_count
-
     async def run(self, call: Callable[[], Awaitable[T]]) -> T:
         """A call under this store's guard, with the driver's failures as StoreError; their texts may hold values."""
 
@@ -203,7 +209,7 @@ class Mongo:
         try:
             return await self.guard.run(mapped)
         except PyMongoError:
-            raise StoreError(self.name) from None
+            raise StoreError(self.name, f"This store refused what it was sent: {self.name}.") from None
 
     async def aggregate(self, collection: Collection, pipeline: Sequence[Document]) -> list[Document]:
         """Documents of a pipeline as it stands, without a tenant; MongoSession is what makes it safe."""
@@ -239,8 +245,10 @@ class Mongo:
     async def _ensure(self, collection: Collection) -> None:
         validator = {"$jsonSchema": collection.schema}
         try:
-            await self._database().create_collection(collection.name, validator=validator)
-        except CollectionInvalid:
+            await self._database().create_collection(collection.name, check_exists=False, validator=validator)
+        except OperationFailure as error:
+            if error.code != _EXISTS:
+                raise
             await self._database().command("collMod", collection.name, validator=validator)
         for name, keys in collection.indexes.items():
             await self.open(collection).create_index(list(keys), name=name)

@@ -9,13 +9,19 @@ from db.errors import StoreUnavailable
 from db.postgres import DOWN, login_url
 from db.roles import WORKER
 
-AGGREGATES = ("vitals.vital_sign_by_hour", "vitals.vital_sign_by_day")
-"""Continuous aggregates, in the order in which each feeds the next."""
+TIMESCALEDB = (
+    "SELECT pg_advisory_lock(4201338)",  # one rollup at a time, until its connection ends
+    "CALL refresh_continuous_aggregate('vitals.vital_sign_by_hour', NULL, NULL)",
+    "CALL refresh_continuous_aggregate('vitals.vital_sign_by_day', NULL, NULL)",
+    "CALL vitals.widen_chunks('day')",
+    "CALL vitals.widen_chunks('month')",
+)
+"""In this order: hours feed days. None of them may run inside a transaction."""
 
 NOTES_MAX = 5000
 """Touched hours that one transaction computes anew."""
 
-HAS_AGGREGATES = "SELECT to_regclass($1) IS NOT NULL"
+HAS_TIMESCALEDB = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')"
 
 
 async def roll_up(url: str, secret: bytes) -> None:
@@ -27,9 +33,9 @@ async def roll_up(url: str, secret: bytes) -> None:
     try:
         connection = await asyncpg.connect(url, timeout=30)
         try:
-            if await connection.fetchval(HAS_AGGREGATES, AGGREGATES[0]):
-                for aggregate in AGGREGATES:
-                    await connection.execute(f"CALL refresh_continuous_aggregate('{aggregate}', NULL, NULL)")
+            if await connection.fetchval(HAS_TIMESCALEDB):
+                for statement in TIMESCALEDB:
+                    await connection.execute(statement)
                 return
         finally:
             await connection.close()

@@ -88,8 +88,8 @@ class Warehouse:
     def __init__(self, name: str, url: str, timeout_s: float) -> None:
         self.name = name
         self.guard = Guard(name, timeout_s, POOL_MAX)
-        retry_s = max(1, min(NETWORK_TIMEOUT_S, int(timeout_s / 2)))  # leaves time for a new connection before the deadline
-        self._login = _login(url) | {"login_timeout": retry_s, "network_timeout": retry_s}
+        retry_s = max(1, min(NETWORK_TIMEOUT_S, int(timeout_s / 2)))  # leaves time for a new connection
+        self._login: dict[str, Any] = _login(url) | {"login_timeout": retry_s, "network_timeout": retry_s}
         self._idle: list[Connection] = []
 
     def session(self, caller: Caller, record: Record) -> Session:

@@ -68,7 +68,7 @@ class AllergyReaction:
     """Served from a FHIR fragment."""
 
     substance: CodeableConcept | None = field("Substance of the reaction", phi=Phi.CLINICAL)
-    manifestation: list[CodeableConcept] = field(
+    manifestation: list[CodeableConcept] | None = field(
         "Signs of the reaction", phi=Phi.CLINICAL, value=listed("manifestation")
     )
     severity: str | None = field("Severity: mild, moderate or severe", phi=Phi.CLINICAL)

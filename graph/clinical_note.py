@@ -12,7 +12,7 @@ from db.policy import Phi
 from graph.connection import Edge, PageInfo
 from graph.datatype import CodeableConcept, FhirDateTime
 from graph.fact import ClinicalFact
-from graph.field import PAGE, PERIOD, STATUS, arg, field
+from graph.field import PAGE, PERIOD, REQUIRED, STATUS, arg, field
 from graph.node import global_id, node_id, served_from
 from graph.provider import Provider
 from loaders.clinical_note import ClinicalNoteRow
@@ -21,7 +21,13 @@ TYPE = arg("type", list[str] | None, "Codes (LOINC) of note types of which one m
 NOTES = (*PAGE, *PERIOD, STATUS, TYPE)
 """Arguments of a list of notes."""
 SEARCH = (
-    arg("text", str, 'Words and "phrases" that must all stand in the note; words match by stem', phi=Phi.FREE_TEXT),
+    arg(
+        "text",
+        str,
+        'Words and "phrases" that must all stand in the note; words match by stem',
+        phi=Phi.FREE_TEXT,
+        default=REQUIRED,
+    ),
     TYPE,
     *PAGE,
     *PERIOD,

@@ -157,7 +157,7 @@ class HumanName:
     use: str | None = field("Use of the name: official, maiden, nickname, …", phi=None)
     family: str | None = field("Family name", phi=Phi.NAME)
     given: list[str] | None = field("Given names, in order", phi=Phi.NAME)
-    prefix: list[str] | None = field("What stands before the name, such as Dr.", phi=Phi.NAME)
+    prefix: list[str] | None = field("What stands before the name, such as Dr", phi=Phi.NAME)
     suffix: list[str] | None = field("What stands after the name, such as MD", phi=Phi.NAME)
     text: str | None = field("Whole name as the source writes it", phi=Phi.NAME)
 

@@ -36,7 +36,7 @@ from db.errors import PhiFilterForbidden
 from db.policy import Form, Phi, form
 from graph.field import PhiDirective
 
-DOCUMENTS_MAX = 512
+DOCUMENTS_MAX = 64
 """Documents whose collected fields are kept."""
 
 

@@ -117,7 +117,7 @@ class CohortCondition:
 class CohortSummary:
     """Served from CohortRow: the narrowest cohort that may be shown."""
 
-    sex: str | None = field("Administrative gender of the cohort", phi=None)
+    sex: str | None = field("Administrative gender of the cohort; null for all", phi=None)
     age_band: str | None = field("Ten-year age band of the cohort; null for all ages", phi=Phi.DATE)
     patient_count: int | None = field("Living patients of the cohort", phi=Phi.CLINICAL)
     as_of: str | None = field("Day whose facts are counted", phi=None)

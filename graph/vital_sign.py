@@ -106,4 +106,4 @@ class VitalTrend:
     bucket_seconds: int = field(
         "Width of a bucket in seconds", phi=None, value=lambda row: int(row.span.width.total_seconds())
     )
-    points: list[VitalTrendPoint] = field("Buckets that have values, oldest first", phi=Phi.CLINICAL)
+    points: list[VitalTrendPoint] | None = field("Buckets that have values, oldest first", phi=Phi.CLINICAL)

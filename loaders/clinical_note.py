@@ -109,7 +109,7 @@ notes_of_patients = newest_documents(
 notes_of_encounters = newest_documents(
     "clinical_notes_of_encounters", CLINICAL_NOTES, "metadata.encounter_id", note_row, ("status", TYPE), UNREAD
 )
-note_by_id = documents_by_id("clinical_note_by_id", CLINICAL_NOTES, note_row)
+note_by_id = documents_by_id("clinical_note_by_id", CLINICAL_NOTES, note_row, UNREAD)
 
 
 async def notes_by_text(reader: Reader, search: NoteSearch, page: TimePage) -> Sequence[ClinicalNoteRow]:
@@ -127,11 +127,11 @@ async def facets_of_searches(
 
 
 async def _facets(reader: Reader, search: NoteSearch) -> Sequence[NoteFacet]:
-    first = {name: {"$arrayElemAt": [f"$type.coding.{name}", 0]} for name in ("code", "display")}
     stages = [
         *_matching(search.query),
         *within(TimePage(1, start=search.start, end=search.end)),
-        {"$group": {"_id": first["code"], "display": {"$max": first["display"]}, "count": {"$sum": 1}}},
+        {"$set": {"main": {"$arrayElemAt": ["$type.coding", 0]}}},
+        {"$group": {"_id": "$main.code", "display": {"$max": "$main.display"}, "count": {"$sum": 1}}},
         {"$sort": {"count": -1, "_id": 1}},
     ]
     found = await _search(reader, "clinical_note_facets", search.query, stages)

@@ -78,11 +78,15 @@ def newest_documents(
     return batch
 
 
-def documents_by_id(statement: str, collection: Collection, row: Callable[[Document], R]) -> Batch[UUID, R]:
+def documents_by_id(
+    statement: str, collection: Collection, row: Callable[[Document], R], unread: Sequence[str] = ()
+) -> Batch[UUID, R]:
     """Batch function of documents by their _id."""
+    stages: list[Document] = [{"$unset": list(unread)}] if unread else []
 
     async def batch(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, R]:
-        found = await reader.notes.find(statement, collection, {"_id": {"$in": [str(key) for key in ids]}})
+        keys = {"_id": {"$in": [str(key) for key in ids]}}
+        found = await reader.notes.aggregate(statement, collection, keys, stages)
         return {UUID(document["_id"]): row(document) for document in found}
 
     return batch

@@ -38,10 +38,10 @@ class ProviderRow:
 provider_by_id = ByIdBatch(PROVIDER_BY_ID, ProviderRow)
 
 PATIENT_IDS_OF_PROVIDERS = """/* patient_ids_of_providers */
-SELECT providers.id, seen.patient_id, seen.sort_time
+SELECT providers.id, seen.id, seen.sort_time
 FROM unnest($1::uuid[]) AS providers (id)
 CROSS JOIN LATERAL (
-    SELECT patient_id, max(sort_time) AS sort_time
+    SELECT patient_id AS id, max(sort_time) AS sort_time
     FROM encounter
     WHERE provider_id = providers.id AND sort_time >= $5::timestamptz AND sort_time < $6::timestamptz
     GROUP BY patient_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from db.warehouse import array
@@ -63,7 +63,7 @@ JOIN research_dataset AS d ON d.id = v.dataset_id
 WHERE d.name = 'condition-prevalence'
   AND a.facility_id IS NULL
   AND a.patient_count IS NOT NULL
-  AND a.sex IN {LISTED}
+  AND (a.sex IS NULL OR a.sex IN {LISTED})
 QUALIFY ROW_NUMBER() OVER (PARTITION BY a.sex, a.age_band, a.measure ORDER BY a.patient_count DESC, a.code) <= ?
 ORDER BY a.patient_count DESC, a.code"""
 
@@ -73,6 +73,9 @@ ENCOUNTERS = "encounters"
 LAB_RESULTS = "lab-results"
 MEASURES = (POPULATION, PREVALENCE, ENCOUNTERS, LAB_RESULTS)
 """Measures of the cells: patients; patients with a condition; encounters; laboratory results."""
+
+CohortKey: TypeAlias = tuple[str | None, str | None]
+"""Sex and age band; None is all."""
 
 TOP_CONDITIONS = 5
 """Conditions that a cohort names."""
@@ -139,9 +142,9 @@ class CohortConditionRow:
 
 @dataclass(frozen=True, slots=True)
 class CohortRow:
-    """Patients of one sex and age band (None: all ages) over the network."""
+    """Patients of one sex and age band over the network; None is all of them."""
 
-    sex: str
+    sex: str | None
     age_band: str | None
     patient_count: int
     as_of: str
@@ -239,10 +242,10 @@ async def aggregates_of_versions(
     return found
 
 
-async def cohorts(reader: Reader, sexes: Sequence[str]) -> Mapping[tuple[str, str | None], CohortRow]:
-    """Published cohorts of these sexes by (sex, age band), each with its most frequent conditions; one statement."""
+async def cohorts(reader: Reader, sexes: Sequence[str]) -> Mapping[CohortKey, CohortRow]:
+    """Published cohorts of these sexes and of all together, each with its most frequent conditions; one statement."""
     rows = await reader.warehouse.fetch(COHORTS, array(sorted(set(sexes))), TOP_CONDITIONS)
-    conditions: dict[tuple[str, str | None], list[CohortConditionRow]] = {}
+    conditions: dict[CohortKey, list[CohortConditionRow]] = {}
     for row in rows:
         if row[2] == PREVALENCE:
             conditions.setdefault((row[0], row[1]), []).append(CohortConditionRow(row[3], *row[5:]))

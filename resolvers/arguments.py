@@ -66,8 +66,8 @@ def time_range(start: str | None, end: str | None) -> tuple[datetime, datetime]:
     """
     since = FIRST_TIME if start is None else _period("from", start)[0]
     until = LAST_TIME if end is None else _period("to", end)[1]
-    if since > until:
-        raise InvalidArgument("to", "must not be before 'from'")
+    if since >= until:
+        raise InvalidArgument("to", "must be after 'from'")
     return since, until
 
 

@@ -13,14 +13,13 @@ from loaders.clinical_note import (
     NoteFacet,
     NoteSearch,
     facets_of_searches,
-    note_by_id,
     notes_by_text,
     notes_of_encounters,
     notes_of_patients,
 )
 from loaders.search_terms import parse
 from resolvers import arguments
-from resolvers.arguments import codes, resource_id
+from resolvers.arguments import codes
 from resolvers.connection import Slice, one_of, relation, scope, time_page, time_slice
 from resolvers.context import Context
 
@@ -37,12 +36,6 @@ class FoundNotes:
 
     search: NoteSearch
     page: Slice[ClinicalNoteRow]
-
-
-async def one(context: Context, *, id: str) -> ClinicalNoteRow | None:
-    """The note of an id; None for what is not there."""
-    [row] = await context.reader.load_many(note_by_id, [resource_id("id", id, "ClinicalNote")])
-    return row
 
 
 async def search(

@@ -95,9 +95,9 @@ async def aggregates(
 
 
 async def cohorts_of_patients(context: Context, parents: Sequence[Person]) -> Sequence[CohortRow | None]:
-    """The narrowest published cohort of each patient: sex and age band, else sex at all ages.
+    """The narrowest published cohort of each patient: by sex and age band, else by one of them, else everybody.
 
-    None where neither is published, and for the deceased, who are in no cohort.
+    None for the deceased and those of unknown sex, who are in no cohort.
     """
     today = datetime.now(UTC).date()
     sexes = [parent.gender for parent in parents if parent.gender and not _is_deceased(parent)]
@@ -109,7 +109,8 @@ async def cohorts_of_patients(context: Context, parents: Sequence[Person]) -> Se
         if not parent.gender or _is_deceased(parent):
             return None
         band = age_band(parent.birth_date, today)
-        return (band and found.get((parent.gender, band))) or found.get((parent.gender, None))
+        keys = ((parent.gender, band), (None, band), (parent.gender, None), (None, None))
+        return next((found[key] for key in keys if key in found), None)
 
     return [cohort(parent) for parent in parents]
 

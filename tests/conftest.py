@@ -12,11 +12,14 @@ from tests.asking import Graph
 from workers.demo import load as load_demo
 from workers.embedded.stores import Stores as Embedded
 from workers.migrate import migrate_all
+from workers.network.facilities import FACILITIES
 
 pytest_plugins = ["tests.embedded_stores", "tests.served"]
 
 POPULATION = 30
-"""Patients that the small network of the tests is generated for."""
+"""People in the catchment of each hospital of the tests' small network."""
+MINUTES = 30
+"""How long its bedside monitors have run."""
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -30,7 +33,7 @@ async def configured(embedded: Embedded) -> Settings:
 @pytest_asyncio.fixture(scope="session")
 async def network(configured: Settings) -> Settings:
     """Settings of stores that hold the small demo network."""
-    await load_demo(configured, population=POPULATION, progress=lambda line: None)
+    await load_demo(configured, population=POPULATION, minutes=MINUTES, progress=lambda line: None)
     return configured
 
 
@@ -38,5 +41,6 @@ async def network(configured: Settings) -> Settings:
 async def graph(network: Settings) -> AsyncIterator[Graph]:
     """The graph over the small network, asked in process."""
     stores = Stores(network)
-    yield Graph(network, stores, list(await stores.facilities()))
+    known = {facility.code: facility for facility in await stores.facilities()}
+    yield Graph(network, stores, [known[facility.code] for facility in FACILITIES])
     await stores.close()

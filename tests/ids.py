@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from db.notes_schema import CARE_PLANS, CLINICAL_NOTES, GOALS
 from loaders.reader import Reader
 from tests.asking import Graph
 
@@ -37,7 +38,7 @@ IMAGING_VIEWS = {
     "ImagingStudy": "imaging_study",
 }
 """The same for the imaging database."""
-COLLECTIONS = {"CarePlan": "care_plans", "ClinicalNote": "clinical_notes", "Goal": "goals"}
+COLLECTIONS = {"CarePlan": CARE_PLANS, "ClinicalNote": CLINICAL_NOTES, "Goal": GOALS}
 """The same for MongoDB."""
 DATASETS = "{ researchDatasets(first: 100) { nodes { id versions { nodes { id } } } } }"
 

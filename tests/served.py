@@ -37,7 +37,17 @@ def api(embedded: Embedded, network: Settings) -> Iterator[Api]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "--factory", "graph.app:create_app", "--host", "127.0.0.1", "--port", str(port)],
+        [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "--factory",
+            "graph.app:create_app",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ],
         cwd=ROOT,
         env={**os.environ, **embedded.env, "CAREGRAPH_DATA": str(network.data), "CAREGRAPH_DEMO": "1"},
         stdout=subprocess.DEVNULL,

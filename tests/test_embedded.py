@@ -248,7 +248,7 @@ def test_the_warehouse_refuses_a_wrong_password(embedded: Stores) -> None:
     errors: Any = importlib.import_module("snowflake.connector.errors")
     with (
         pytest.raises(errors.Error),
-        warehouse(embedded.env["CAREGRAPH_WAREHOUSE_URL"], password="wrong"),  # noqa: S106
+        warehouse(embedded.env["CAREGRAPH_WAREHOUSE_URL"], password="wrong"),
     ):
         pass
 
@@ -256,14 +256,14 @@ def test_the_warehouse_refuses_a_wrong_password(embedded: Stores) -> None:
 def test_the_archive_serves_presigned_ranges_and_refuses_tampering(archive: Any) -> None:
     archive.put_object(Bucket=BUCKET, Key="range/é+ x.dcm", Body=bytes(range(256)))
     url = archive.generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": "range/é+ x.dcm"}, ExpiresIn=60)
-    request = urllib.request.Request(url, headers={"Range": "bytes=16-31"})  # noqa: S310
-    with urllib.request.urlopen(request) as answer:  # noqa: S310
+    request = urllib.request.Request(url, headers={"Range": "bytes=16-31"})
+    with urllib.request.urlopen(request) as answer:
         assert answer.status == 206
         assert answer.read() == bytes(range(16, 32))
     other = url.replace("range/", "other/")
     for tampered in (other, url.replace("X-Amz-Expires=60", "X-Amz-Expires=6000"), url.split("?")[0]):
         with pytest.raises(HTTPError) as caught:
-            urllib.request.urlopen(tampered)  # noqa: S310
+            urllib.request.urlopen(tampered)
         with caught.value as refused:
             assert refused.code == 403
 
@@ -350,7 +350,7 @@ def test_a_killed_supervisor_leaves_nothing_that_hinders_the_next(
 ) -> None:
     monkeypatch.setattr("workers.embedded.child.GRACE_S", 0.5)
     others = ",".join({"CLINICAL", "IMAGING", "VITALS", "NOTES", "ARCHIVE", "WAREHOUSE"} - {store.upper()})
-    with subprocess.Popen(  # noqa: S603
+    with subprocess.Popen(
         [sys.executable, "-c", SUPERVISOR, str(tmp_path), others], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as supervisor:
         assert supervisor.stdout
@@ -366,7 +366,7 @@ def test_a_killed_supervisor_leaves_nothing_that_hinders_the_next(
 
 def test_children_follow_a_killed_supervisor(tmp_path: Path) -> None:
     others = "CLINICAL,IMAGING,VITALS,NOTES,WAREHOUSE"
-    with subprocess.Popen(  # noqa: S603
+    with subprocess.Popen(
         [sys.executable, "-c", SUPERVISOR, str(tmp_path), others], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as supervisor:
         assert supervisor.stdout

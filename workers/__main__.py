@@ -13,6 +13,10 @@ WORKERS = {
     "import": "workers.import_fhir",
     "demo": "workers.demo",
     "token": "workers.token",
+    "summarize": "workers.summarize",
+    "rollup": "workers.rollup",
+    "lifecycle": "workers.lifecycle",
+    "research": "workers.research",
 }
 """Module of each name; it has `main(argv) -> int` and is imported only when asked for."""
 

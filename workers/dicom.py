@@ -129,7 +129,7 @@ WITH study AS (
     UPDATE imaging.imaging_series SET series_uid = $4::text WHERE id = $3::uuid AND series_uid IS NULL
 )
 UPDATE imaging.imaging_instance
-SET instance_uid = $6::text, sop_class = $7::text, s3_key = $8::text, size_bytes = $9::bigint,
+SET instance_uid = $6::text, sop_class = coalesce(sop_class, $7::text), s3_key = $8::text, size_bytes = $9::bigint,
     storage_class = 'STANDARD', stored_at = $10::timestamptz
 WHERE id = $5::uuid"""
 

@@ -75,7 +75,7 @@ async def _facility(bulk: Bulk, code: str | None) -> UUID:
 def main(argv: list[str]) -> int:
     """Entry point; 1 when a file could not be read."""
     parser = argparse.ArgumentParser(prog="python -m workers import", description="Reads FHIR R4 into the stores.")
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="bundle, NDJSON file or folder, plain or .gz")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="bundle, NDJSON or folder; plain or .gz")
     parser.add_argument("--facility", metavar="CODE", help="put everything into this facility")
     given = parser.parse_args(argv)
     shown = [0.0]

@@ -34,19 +34,19 @@ READERS = (Profile.CLINICIAN, Profile.NURSE, Profile.CDS, Profile.ANALYST, Profi
 PERSON = """WITH born AS (
     SELECT r.facility_id, p.id, coalesce(p.gender, 'unknown') AS sex,
            (p.birth_date || substr('0001-01-01', length(p.birth_date) + 1))::date AS first_day,
-           CASE length(p.birth_date) WHEN 4 THEN interval '1 year' WHEN 7 THEN interval '1 month' ELSE interval '1 day' END
-               AS precision
+           CASE length(p.birth_date) WHEN 4 THEN interval '1 year' WHEN 7 THEN interval '1 month'
+               ELSE interval '1 day' END AS precision
     FROM clinical.registration AS r
     JOIN clinical.patient AS p ON p.id = r.patient_id
     WHERE NOT coalesce(p.deceased, false) AND p.deceased_date_time IS NULL
 ), aged AS (
-    SELECT facility_id, id, sex, first_day > $1::date AS unborn,
+    SELECT facility_id, id, sex, first_day + precision > $1::date + interval '1 day' AS unborn,
            date_part('year', age($1::date, first_day))::int AS oldest,
            date_part('year', age($1::date, (first_day + precision - interval '1 day')::date))::int AS youngest
     FROM born
 ), person AS (
     SELECT facility_id, id, sex,
-           CASE WHEN unborn OR youngest < 0 OR oldest IS NULL THEN 'unknown'
+           CASE WHEN unborn OR oldest IS NULL THEN 'unknown'
                 WHEN youngest >= 90 THEN '90+'
                 WHEN oldest >= 90 OR oldest / 10 <> youngest / 10 THEN 'unknown'
                 ELSE format('%s-%s', oldest / 10 * 10, oldest / 10 * 10 + 9) END AS age_band

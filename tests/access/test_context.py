@@ -1,11 +1,12 @@
-"""PostgreSQL as psql shows it: a profile's login sees masked views of one facility, and nothing without a signed context."""
+"""PostgreSQL as psql shows it: masked views of one facility for a profile's login, nothing without a signed context."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -22,7 +23,7 @@ COUNT = "SELECT count(*) FROM patient"
 
 
 @asynccontextmanager
-async def psql(settings: Settings, profile: Profile, context: str | None) -> AsyncIterator[asyncpg.Connection]:
+async def psql(settings: Settings, profile: Profile, context: str | None) -> AsyncGenerator[asyncpg.Connection]:
     """A session as somebody with the profile's password would open it."""
     role = f"caregraph_{profile.value}"
     connection = await asyncpg.connect(login_url(settings.clinical_url, role, role_password(settings.secret, role)))
@@ -54,7 +55,7 @@ def contexts(graph: Graph, caller: Caller) -> Mapping[str, str | None]:
 
 
 async def test_a_good_context_shows_one_facility(graph: Graph) -> None:
-    counts: list[int] = []
+    counts: list[Any] = []
     for place in (0, 1):
         caller = graph.caller(Profile.NURSE, place)
         async with psql(graph.settings, Profile.NURSE, sign(graph.settings.secret, caller)) as connection:

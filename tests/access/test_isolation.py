@@ -1,4 +1,4 @@
-"""Another facility's id is like one that was never issued: the same bytes, the same statements, for every type of Node."""
+"""Another facility's id is like one that was never issued: the same bytes and statements, for every type of Node."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
@@ -184,5 +184,7 @@ def test_worker_from_the_command_line(
     monkeypatch.setattr(worker.settings, "load", lambda: configured)
     assert worker.main([]) == 0
     assert "the server has no lifecycle rules" in capsys.readouterr().out
+    assert worker.main(["--restore", f"ImagingStudy/{uuid4()}"]) == 0
+    assert capsys.readouterr().out.startswith("0 objects asked for\n")
     with pytest.raises(InvalidId):
         worker.main(["--restore", "ImagingStudy/x"])

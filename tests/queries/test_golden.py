@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from db.caller import Profile
-from graph.http import encode
+from graph.http import encoded
 from tests.asking import Answer, Graph
 
 FOLDER = Path(__file__).parent
@@ -24,7 +24,7 @@ PRESIGNED = re.compile(rb'"http://127\.0\.0\.1:\d+/[^"]*"')
 def answer_text(answer: Answer) -> str:
     """Answer as indented JSON; presigned URLs, which differ each time, by their place only."""
     body = {"data": answer.data, "errors": answer.errors, "extensions": answer.extensions}
-    stable = PRESIGNED.sub(b'"(presigned URL)"', encode({key: value for key, value in body.items() if value}))
+    stable = PRESIGNED.sub(b'"(presigned URL)"', encoded({key: value for key, value in body.items() if value}))
     return orjson.dumps(orjson.loads(stable), option=orjson.OPT_INDENT_2).decode() + "\n"
 
 

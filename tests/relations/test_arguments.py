@@ -1,4 +1,4 @@
-"""Arguments out of range or malformed get a typed error that names the argument: every relation, found by walking the schema."""
+"""Arguments out of range or malformed get a typed error that names them: every relation, by walking the schema."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ ROOTS = [
     ("{ patients(first: 101) { nodes { id } } }", "INVALID_ARGUMENT", "first"),
     ('{ patients(after: "x") { nodes { id } } }', "INVALID_CURSOR", "after"),
     ('{ clinicalNotes(text: "") { nodes { id } } }', "INVALID_ARGUMENT", "text"),
-    ('{ imagingStudies(modality: []) { nodes { id } } }', "INVALID_ARGUMENT", "modality"),
+    ("{ imagingStudies(modality: []) { nodes { id } } }", "INVALID_ARGUMENT", "modality"),
     ('{ imagingStudies(patient: "x") { nodes { id } } }', "INVALID_ID", "patient"),
-    ('{ researchDatasets(first: 0) { nodes { id } } }', "INVALID_ARGUMENT", "first"),
+    ("{ researchDatasets(first: 0) { nodes { id } } }", "INVALID_ARGUMENT", "first"),
 ]
 
 

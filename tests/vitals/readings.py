@@ -21,8 +21,9 @@ NOON = datetime(2021, 3, 4, 12, tzinfo=UTC)
 WRITE = f"""
 INSERT INTO vitals.vital_sign ({COLUMNS})
 SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[],
-    $9::text[], $10::text[], $11::text[], $12::numeric[], $13::text[], $14::text[], $15::text[], $16::text[], $17::timestamptz[])
-ON CONFLICT (id, position, sort_time) DO UPDATE SET value = excluded.value, status = excluded.status, code = excluded.code
+    $9::text[], $10::text[], $11::text[], $12::numeric[], $13::text[], $14::text[], $15::text[], $16::text[],
+    $17::timestamptz[])
+ON CONFLICT (id, position, sort_time) DO UPDATE SET value = excluded.value, status = excluded.status
 """
 
 
@@ -66,12 +67,12 @@ async def as_worker(vitals: Vitals, sql: LiteralString, *args: object) -> Sequen
         await stores.close()
 
 
-async def as_login(url: str, sql: str, before: str = "SELECT") -> Sequence[Any]:
-    """Rows of a statement of whoever the URL logs in, in a transaction after another statement."""
+async def as_login(url: str, sql: str, before: str = "SELECT", *args: object) -> Sequence[Any]:
+    """Rows of a statement of whoever the URL logs in, in a transaction after the statements of `before`."""
     connection = await asyncpg.connect(url)
     try:
         async with connection.transaction():
             await connection.execute(before)
-            return await connection.fetch(sql)
+            return await connection.fetch(sql, *args)
     finally:
         await connection.close()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
@@ -11,8 +12,17 @@ import pytest
 
 from db.caller import Caller, Profile, PurposeOfUse
 from db.context import role_password, sign
-from db.postgres import login_url
-from loaders.vital_sign import VitalBucket
+from db.postgres import login_url, statement_name
+from loaders.page import FIRST_TIME, LAST_ID, LAST_TIME
+from loaders.vital_sign import (
+    LAST_POSITION,
+    LATEST_VITAL_SIGNS_OF_PATIENTS,
+    TRENDS,
+    VITAL_SIGNS_OF_ENCOUNTERS,
+    VITAL_SIGNS_OF_PATIENTS,
+    VITAL_SIGNS_OF_PATIENTS_BY_CODE,
+    VitalBucket,
+)
 from resolvers import vital_sign
 from tests.vitals.conftest import Vitals
 from tests.vitals.readings import HEART_RATE, NOON, as_login, reading, write
@@ -85,6 +95,32 @@ async def test_what_lies_beneath_is_closed(vitals: Vitals, facility: UUID) -> No
     for name in names:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await as_login(profile_url(vitals), f"SELECT * FROM {name}", context_of(vitals, facility))
+
+
+PAGE = (21, LAST_TIME, LAST_ID, LAST_POSITION, FIRST_TIME, LAST_TIME)
+SPAN = ([HEART_RATE], NOON, NOON + timedelta(days=1), NOON + timedelta(hours=12), timedelta(hours=1))
+STATEMENTS: Mapping[str, tuple[object, ...]] = {
+    VITAL_SIGNS_OF_PATIENTS: PAGE,
+    VITAL_SIGNS_OF_PATIENTS_BY_CODE: (*PAGE, [HEART_RATE]),
+    VITAL_SIGNS_OF_ENCOUNTERS: (*PAGE, None),
+    LATEST_VITAL_SIGNS_OF_PATIENTS: (None,),
+    **dict.fromkeys(TRENDS.values(), SPAN),
+}
+"""Every statement by parents, with its arguments after them."""
+
+
+@pytest.mark.parametrize("sql", STATEMENTS, ids=statement_name)
+async def test_policies_stay_on_indexes(vitals: Vitals, facility: UUID, sql: str) -> None:
+    """The caller's facility is a condition of an index in every partition or chunk that a statement reads."""
+    await write(vitals, [reading(facility, uuid4(), "60")])
+    await rollup(vitals.settings)
+    before = f"SET LOCAL search_path = clinician; SET LOCAL enable_seqscan = off; {context_of(vitals, facility)}"
+    explained = await as_login(profile_url(vitals), f"EXPLAIN {sql}", before, [uuid4()], *STATEMENTS[sql])
+    plan = "\n".join(row[0] for row in explained)
+    conditions = [line for line in plan.splitlines() if "Index Cond:" in line]
+    assert "Seq Scan" not in plan
+    assert conditions
+    assert all("facility_id = " in line for line in conditions), plan
 
 
 async def test_profiles_are_masked(vitals: Vitals, facility: UUID) -> None:

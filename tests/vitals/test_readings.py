@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
@@ -37,7 +36,7 @@ def parents(*ids: UUID) -> Sequence[Any]:
 
 def blood_pressure(facility: UUID, patient: UUID, systolic: str | None, diastolic: str | None) -> list[VitalSignRow]:
     """Two components of one Observation."""
-    panel = {"id": uuid4(), "panel_code": BLOOD_PRESSURE, "value_unit": "mmHg", "value_code": "mm[Hg]"}
+    panel: dict[str, Any] = {"id": uuid4(), "panel_code": BLOOD_PRESSURE, "value_unit": "mmHg", "value_code": "mm[Hg]"}
     return [
         reading(facility, patient, systolic, code=SYSTOLIC, position=0, **panel),
         reading(facility, patient, diastolic, code=DIASTOLIC, position=1, **panel),
@@ -202,11 +201,11 @@ async def test_statements_do_not_grow_with_parents(vitals: Vitals, facility: UUI
     rows = [reading(facility, patient, "60", n, encounter_id=patient) for patient in patients for n in range(3)]
     await write(vitals, rows)
     await rollup(vitals.settings)
-    sent = []
+    sent: list[Any] = []
     for ids in (patients[:1], patients):
         async with vitals.request(facility) as context:
             some = parents(*ids)
-            read = [
+            read: list[Sequence[Any]] = [
                 await vital_sign.of_patients(context, some, first=2, after=None),
                 await vital_sign.of_patients(context, some, first=2, after=None, code=[HEART_RATE]),
                 await vital_sign.of_encounters(context, some, first=2, after=None),
@@ -224,7 +223,7 @@ async def test_statements_do_not_grow_with_parents(vitals: Vitals, facility: UUI
     assert set(sent[0].values()) == {1}
 
 
-GOOD = {"code": [HEART_RATE], "start": "2021"}
+GOOD: dict[str, Any] = {"code": [HEART_RATE], "start": "2021"}
 
 
 @pytest.mark.parametrize(
@@ -233,7 +232,7 @@ GOOD = {"code": [HEART_RATE], "start": "2021"}
         ({"code": []}, InvalidArgument, "code"),
         ({"code": [""]}, InvalidArgument, "code"),
         ({"start": "yesterday"}, InvalidArgument, "from"),
-        ({"end": "2020"}, InvalidArgument, "to"),
+        ({"end": "2019"}, InvalidArgument, "to"),
         ({"bucket": VitalBucket.RAW}, InvalidArgument, "bucket"),
     ],
 )
@@ -266,4 +265,4 @@ async def test_cursor_is_good_for_one_field_and_facility(vitals: Vitals, facilit
     async with vitals.request(uuid4()) as context:
         with pytest.raises(InvalidCursor):
             await vital_sign.of_patients(context, parents(patient), first=1, after=cursor)
-        assert await vital_sign.one(context, id=f"VitalSign/{replace(page.rows[0]).key}") is None
+        assert await vital_sign.one(context, id=f"VitalSign/{page.rows[0].key}") is None

@@ -116,6 +116,30 @@ async def test_history_and_future_share_few_chunks(vitals: Vitals, facility: UUI
     assert new["width"] == HOUR
 
 
+async def test_old_chunks_become_wide(vitals: Vitals, facility: UUID) -> None:
+    """Hours here and there in a month that is not now end up in one chunk for the month, with every reading."""
+    if vitals.flavour == "plain":
+        pytest.skip("partitions of plain PostgreSQL are fixed")
+    patient, start = uuid4(), datetime(2031, 2, 1, tzinfo=UTC)
+    rows = [
+        replace(reading(facility, patient, str(60 + hour % 50)), sort_time=start + timedelta(hours=hour))
+        for hour in (0, 1, 2, 7, 30, 31, 200, 671)
+    ]
+    await write(vitals, rows)
+    of_month = f"{CHUNKS} AND range_start >= '2031-01-01' AND range_end < '2031-04-01'"
+    assert len(await as_login(vitals.settings.vitals_url, of_month)) == len(rows)
+    await rollup(vitals.settings)
+    [chunk] = await as_login(vitals.settings.vitals_url, of_month)
+    assert chunk["width"] == 28 * DAY
+    async with vitals.request(facility) as context:
+        [page] = await vital_sign.of_patients(context, [SimpleNamespace(id=patient)], first=10, after=None)
+        assert page.rows == rows[::-1]
+        stored = {tuple(record) for record in await context.reader.vitals.fetch(ROLLED_UP)}
+    assert stored == recomputed(rows)
+    await rollup(vitals.settings)
+    assert len(await as_login(vitals.settings.vitals_url, of_month)) == 1
+
+
 async def test_stopped_store_is_unavailable(vitals: Vitals, facility: UUID) -> None:
     """A typed error while it is down, answers again once it is back."""
     parents = [SimpleNamespace(id=uuid4())]

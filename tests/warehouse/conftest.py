@@ -39,7 +39,9 @@ async def configured(running: Embedded) -> Settings:
     try:
         await connection.execute("SET search_path = clinical, public")
         await connection.executemany("INSERT INTO facility (id, code, name) VALUES ($1, $2, $2)", FACILITIES)
-        await connection.executemany("INSERT INTO patient (id, gender, birth_date) VALUES ($1, $2, $3)", map(_row, PATIENTS))
+        await connection.executemany(
+            "INSERT INTO patient (id, gender, birth_date) VALUES ($1, $2, $3)", map(_row, PATIENTS)
+        )
         for statement in SEED:
             await connection.execute(statement)
     finally:

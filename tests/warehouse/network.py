@@ -54,7 +54,9 @@ def _births(number: int) -> str | None:
 
 
 PATIENTS = [
-    Person(uuid5(FACILITIES[0][0], str(number)), ("male", "female", None)[min(number % 7, 2) % 3], _births(number))
+    Person(
+        uuid5(FACILITIES[0][0], str(number)), ("male", "female")[number % 2] if number % 50 else None, _births(number)
+    )
     for number in range(600)
 ]
 
@@ -65,18 +67,23 @@ _FACILITY = "format('00000000-0000-0000-0000-00000000000%s', 1 + n % 3)::uuid"
 SEED = (
     f"INSERT INTO registration SELECT {_FACILITY}, id, 'M' || n FROM {_NUMBERED}",
     f"""INSERT INTO condition (id, facility_id, patient_id, code_system, code, code_display, sort_time)
-    SELECT gen_random_uuid(), {_FACILITY}, id, 'http://snomed.info/sct', 'c' || n * j * 7919 % 40, 'Condition', now()
-    FROM {_NUMBERED}, generate_series(1, 4) AS j""",
+    SELECT gen_random_uuid(), {_FACILITY}, id, 'http://snomed.info/sct', 'c' || abs(hashtext(n || '-' || j)) % 8,
+           'Condition', now()
+    FROM {_NUMBERED}, generate_series(1, 3) AS j""",
     f"""INSERT INTO encounter (id, facility_id, patient_id, status, class_code, sort_time)
-    SELECT gen_random_uuid(), {_FACILITY}, id, 'finished', CASE WHEN n * j % 97 = 0 THEN 'HH' WHEN j % 2 = 0 THEN 'AMB' ELSE 'IMP' END,
+    SELECT gen_random_uuid(), {_FACILITY}, id, 'finished',
+           CASE WHEN n * j % 97 = 0 THEN 'HH'
+               ELSE (ARRAY['AMB', 'IMP', 'EMER'])[1 + abs(hashtext(n || '-' || j)) % 3] END,
            timestamptz '2020-06-01Z' + j * interval '1 year'
     FROM {_NUMBERED}, generate_series(1, 5) AS j""",
-    "INSERT INTO lab_test (id, code_system, code) SELECT md5('t' || i)::uuid, 'http://loinc.org', 'l' || i FROM generate_series(0, 9) AS i",
+    """INSERT INTO lab_test (id, code_system, code)
+    SELECT md5('t' || i)::uuid, 'http://loinc.org', 'l' || i FROM generate_series(0, 9) AS i""",
     f"""INSERT INTO lab_result (id, facility_id, patient_id, lab_test_id, status, sort_time)
-    SELECT gen_random_uuid(), {_FACILITY}, id, md5('t' || n * j % 10)::uuid, 'final', timestamptz '2024-01-01Z' + j * interval '90 days'
+    SELECT gen_random_uuid(), {_FACILITY}, id, md5('t' || n * j % 10)::uuid, 'final',
+           timestamptz '2024-01-01Z' + j * interval '90 days'
     FROM {_NUMBERED}, generate_series(1, 8) AS j""",
 )
 """What happened, as statements in the schema `clinical`."""
 
-MORE_ENCOUNTERS = f"""INSERT INTO clinical.encounter (id, facility_id, patient_id, status, class_code, sort_time)
-SELECT gen_random_uuid(), {_FACILITY}, id, 'finished', 'AMB', '2026-01-01Z' FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM clinical.patient) AS p"""
+MORE_ENCOUNTERS = f"""INSERT INTO encounter (id, facility_id, patient_id, status, class_code, sort_time)
+SELECT gen_random_uuid(), {_FACILITY}, id, 'finished', 'AMB', '2026-01-01Z' FROM {_NUMBERED}"""

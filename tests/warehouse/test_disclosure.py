@@ -40,7 +40,11 @@ def lines(table: Table) -> list[tuple[Key, list[Key]]]:
     for total in table:
         for place, value in enumerate(total):
             if value is None:
-                parts = [k for k in table if k[place] is not None and k[:place] + k[place + 1 :] == total[:place] + total[place + 1 :]]
+                parts = [
+                    k
+                    for k in table
+                    if k[place] is not None and k[:place] + k[place + 1 :] == total[:place] + total[place + 1 :]
+                ]
                 found.append((total, parts))
     return found
 
@@ -66,7 +70,10 @@ def derivable(table: Table, hidden: set[Key]) -> set[Key]:
 def leftovers(table: Table, hidden: set[Key]) -> list[tuple[int, int]]:
     """Patients and others that each published total leaves over its published values, where something is hidden."""
     return [
-        (sum(table[key].patients for key in parts if key in hidden), sum(table[key].rest for key in parts if key in hidden))
+        (
+            sum(table[key].patients for key in parts if key in hidden),
+            sum(table[key].rest for key in parts if key in hidden),
+        )
         for total, parts in lines(table)
         if total not in hidden and hidden.intersection(parts)
     ]
@@ -130,5 +137,5 @@ def test_a_cell_that_leaves_few_of_its_population_is_withheld() -> None:
 def test_small_values_that_may_be_the_same_people_do_not_make_up_a_large_group(
     disjoint: bool, total_is_withheld: bool
 ) -> None:
-    table = {("2023",): Cell(8), ("2024",): Cell(9), (None,): Cell(17)}
+    table: dict[Key, Cell] = {("2023",): Cell(8), ("2024",): Cell(9), (None,): Cell(17)}
     assert ((None,) in withheld(table, [disjoint])) is total_is_withheld

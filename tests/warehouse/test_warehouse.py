@@ -31,23 +31,26 @@ COLUMNS: Any = {
     "measure": "VARCHAR",
     "code_display": "VARCHAR",
 }
-TRICKY = "O'Brien \"x\" \\ ? :1 é – 漢\n; DROP TABLE stored_dataset"
+RELEASED = "2000-01-01T00:00:00+00:00"
+TRICKY = 'O\'Brien "x" \\ ? :1 é – 漢\n; DROP TABLE stored_dataset'
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def warehouse(configured: Settings) -> AsyncIterator[Warehouse]:
-    """A warehouse with one dataset of version 1: a cell of the network and one of each facility; version 2 is half loaded."""
+    """A warehouse with a dataset: a cell of the network and one of each facility; version 2 is not registered."""
     opened = Warehouse("warehouse", configured.warehouse_url, 5)
     await opened.worker_execute(
-        "INSERT INTO stored_dataset SELECT ?, 'd', 't', 'd', 'HRESCH', 'm', 11, CAST('2000-01-01T00:00:00Z' AS TIMESTAMP_TZ)",
+        "INSERT INTO stored_dataset SELECT ?, 'd', 't', 'd', 'HRESCH', 'm', 11, CAST(? AS TIMESTAMP_TZ)",
         DATASET,
+        RELEASED,
     )
     for profile in ("analyst", "privacy_officer"):
         await opened.worker_execute("INSERT INTO stored_dataset_profile VALUES (?, ?)", DATASET, profile)
     await opened.worker_execute(
-        "INSERT INTO stored_dataset_version SELECT ?, ?, 1, CAST('2000-01-01T00:00:00Z' AS TIMESTAMP_TZ), '2000-01-01', 4, 0, ''",
+        "INSERT INTO stored_dataset_version SELECT ?, ?, 1, CAST(? AS TIMESTAMP_TZ), '', 4, 0, ''",
         DATASET,
         DATASET,
+        RELEASED,
     )
     places = [None, *(str(key) for key, _ in FACILITIES)]
     rows = [

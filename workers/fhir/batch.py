@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
 
-from db.bulk import TABLES, Bulk, Key
+from db.bulk import TABLES, Bulk, Key, exact_json
 from workers.fhir import memory
 from workers.fhir.elements import Json, Unusable
 from workers.fhir.link import Known, Link, Row
@@ -70,7 +70,8 @@ async def run(bulk: Bulk, notes: Notes, batch: Batch, fallback_id: UUID, *, sing
     for collection in COLLECTIONS:
         if documents := [row.values for row in batch.rows.get(collection, [])]:
             if collection == NOTES:
-                documents = await notes.claim(bulk, batch.items[0].type, documents)
+                kind = "DiagnosticReport" if batch.wave == TEXT_WAVE else "DocumentReference"
+                documents = await notes.claim(bulk, kind, documents)
             batch.documents[collection] = await notes.upsert(collection, documents)
     await _write_places(bulk, batch)
     await _remember(bulk, batch)
@@ -131,6 +132,8 @@ async def _write_rows(bulk: Bulk, batch: Batch) -> None:
                 batch.skipped[owner] = f"the database refuses it: {constraint}"
     if linked := batch.rows.get("report_result"):
         await bulk.fetch("clinical", memory.LINK_RESULTS, [row.values["result_id"] for row in linked])
+    if roles := batch.rows.get("practitioner_role"):
+        await bulk.fetch("clinical", memory.ROLES, [row.values["id"] for row in roles])
 
 
 async def _write_places(bulk: Bulk, batch: Batch) -> None:
@@ -169,7 +172,7 @@ def _deferred(batch: Batch, item: Item, link: Link, waits: str) -> Json:
         "resource_id": item.id,
         "waits_for": waits,
         "written": waits == "reference",
-        "resource": resource,
+        "resource": exact_json(resource).decode(),
     }
 
 

@@ -55,12 +55,12 @@ def procedure(resource: Json, link: Link) -> list[Row]:
         link.provider(item.get("actor"), f"performer.{position}")
         for position, item in enumerate(objects(resource.get("performer")))
     ]
-    reasons = [{"text": shown} for item in objects(resource.get("reasonReference")) if (shown := visible(item.get("display")))]
+    reasons = [visible(item.get("display")) for item in objects(resource.get("reasonReference"))]
     values = link.fact() | concept(resource.get("code")).columns()
     values |= {
         "provider_id": next((row for row in performers if row), None),
         "status": string(resource.get("status")) or "unknown",
-        "reason": objects(resource.get("reasonCode")) + reasons,
+        "reason": objects(resource.get("reasonCode")) + [{"text": text} for text in reasons if text],
         "body_site": objects(resource.get("bodySite")) or None,
         "performed_start": start,
         "performed_end": end,

@@ -16,8 +16,9 @@ def imaging_study(resource: Json, link: Link) -> list[Row]:
     """ImagingStudy → imaging_study, imaging_series, imaging_instance."""
     started = date_time(resource.get("started"))
     series = objects(resource.get("series"))
-    sites = {(site.get("system"), site.get("code")): site for item in series if (site := obj(item.get("bodySite")))}
-    listed = [code(item) for item in objects(resource.get("modality"))] + [code(item.get("modality")) for item in series]
+    found = [site for item in series if (site := obj(item.get("bodySite")))]
+    sites = {(site.get("system"), site.get("code")): site for site in found}
+    listed = [code(item) for item in [*objects(resource.get("modality")), *(item.get("modality") for item in series)]]
     values = link.fact() | {
         "study_uid": _study_uid(resource),
         "accession_number": _accession(resource),

@@ -110,9 +110,7 @@ class Importer:
         await batches.run(self._bulk, self._notes, batch, self._fallback_id, single_facility=self._single)
         self._patients |= {link.id for link in batch.placed if link.resource_type == "Patient"}
         self._moved |= {
-            link.patient_id
-            for link in batch.placed
-            if link.patient_id and ("Encounter", link.id) in batch.changed
+            link.patient_id for link in batch.placed if link.patient_id and ("Encounter", link.id) in batch.changed
         }
         self._moved |= {key for kind, key in batch.changed if kind == "Patient"}
         if len(self._patients) + len(self._moved) > PATIENTS_MAX:

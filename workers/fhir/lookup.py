@@ -16,15 +16,19 @@ STORED = ("Patient", "Practitioner", "Location", "Encounter", "Organization", "M
 """FHIR types whose rows other rows refer to, in the order of EXISTING's parameters."""
 
 EXISTING = """/* existing_rows */
-SELECT 0 AS rank, 'Patient' AS type, id, id AS row_id, NULL::uuid AS facility_id FROM clinical.patient WHERE id = ANY($1::uuid[])
+SELECT 0 AS rank, 'Patient' AS type, id, id AS row_id, NULL::uuid AS facility_id
+    FROM clinical.patient WHERE id = ANY($1::uuid[])
 UNION ALL SELECT 0, 'Practitioner', id, id, NULL FROM clinical.provider WHERE id = ANY($2::uuid[])
 UNION ALL SELECT 0, 'Location', id, id, facility_id FROM clinical.department WHERE id = ANY($3::uuid[])
 UNION ALL SELECT 0, 'Encounter', id, id, facility_id FROM clinical.encounter WHERE id = ANY($4::uuid[])
 UNION ALL SELECT 0, 'Organization', id, id, NULL FROM clinical.facility WHERE id = ANY($5::uuid[])
 UNION ALL SELECT 0, 'Medication', id, id, NULL FROM clinical.medication WHERE id = ANY($6::uuid[])
-UNION ALL SELECT 0, 'MedicationRequest', id, id, NULL FROM clinical.medication_request WHERE id = ANY($7::uuid[])
-UNION ALL SELECT 1, resource_type, value::uuid, resource_id, NULL FROM clinical.resource_identifier
-    WHERE system = 'urn:caregraph:row' AND resource_type IN ('Organization', 'PractitionerRole') AND value = ANY($8::text[])
+UNION ALL SELECT 0, 'MedicationRequest', id, id, NULL
+    FROM clinical.medication_request WHERE id = ANY($7::uuid[])
+UNION ALL SELECT 1, resource_type, value::uuid, resource_id, NULL
+    FROM clinical.resource_identifier
+    WHERE system = 'urn:caregraph:row' AND resource_type IN ('Organization', 'PractitionerRole')
+        AND value = ANY($8::text[])
 ORDER BY rank
 """
 
@@ -97,9 +101,7 @@ async def known(bulk: Bulk, items: Sequence[Item], addresses: Addresses) -> Know
     return await _existing(bulk, ids, identified)
 
 
-async def _existing(
-    bulk: Bulk, ids: dict[str, set[UUID]], identified: dict[tuple[str, str, str], UUID]
-) -> Known:
+async def _existing(bulk: Bulk, ids: dict[str, set[UUID]], identified: dict[tuple[str, str, str], UUID]) -> Known:
     aliases = [str(row) for name in ("Organization", "PractitionerRole") for row in ids.get(name, ())]
     found = await bulk.fetch("clinical", EXISTING, *(list(ids.get(name, ())) for name in STORED), aliases)
     rows = {(row["type"], row["id"]): row["row_id"] for row in found}

@@ -24,7 +24,8 @@ def _medication(resource: Json, row: UUID) -> Row:
         shown = [text for part in parts if (text := part.display or part.text)]
         text = (named[0] if named else None) or " / ".join(shown) or None
         what = Concept(what.system, what.code, what.display, text, what.translation)
-    return Row("medication", {"id": row, **what.columns(), "form": obj(resource.get("form")), "ingredient": ingredients})
+    values = what.columns() | {"id": row, "form": obj(resource.get("form")), "ingredient": ingredients}
+    return Row("medication", values)
 
 
 def _name_of_identifier(identifier: Json) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from typing import LiteralString
 from uuid import UUID
 
 from db.bulk import Bulk
@@ -36,12 +37,28 @@ INSERT INTO clinical.provider_role (facility_id, provider_id)
 SELECT * FROM unnest($1::uuid[], $2::uuid[]) ON CONFLICT DO NOTHING
 """
 
+# Of several roles of one provider at one facility the one with a department counts, then the least id.
+ROLES = """/* provider_roles */
+INSERT INTO clinical.provider_role AS t (facility_id, provider_id, department_id, role, specialty)
+SELECT DISTINCT ON (r.facility_id, r.provider_id) r.facility_id, r.provider_id, r.department_id, r.role, r.specialty
+FROM unnest($1::uuid[]) AS k (id)
+JOIN clinical.practitioner_role AS b ON b.id = k.id
+JOIN clinical.practitioner_role AS r ON r.facility_id = b.facility_id AND r.provider_id = b.provider_id
+ORDER BY r.facility_id, r.provider_id, r.department_id IS NULL, r.id
+ON CONFLICT (facility_id, provider_id) DO UPDATE
+    SET department_id = excluded.department_id, role = excluded.role, specialty = excluded.specialty
+    WHERE (t.department_id, t.role, t.specialty)
+        IS DISTINCT FROM (excluded.department_id, excluded.role, excluded.specialty)
+"""
+
 # A patient who is registered somewhere leaves the fallback facility, unless facts have no other place than that.
 LEAVE_FALLBACK = """/* leave_fallback_facility */
 DELETE FROM clinical.registration AS t
 WHERE t.facility_id = $1 AND t.patient_id = ANY($2::uuid[])
-    AND EXISTS (SELECT FROM clinical.registration AS o WHERE o.patient_id = t.patient_id AND o.facility_id <> t.facility_id)
-    AND NOT EXISTS (SELECT FROM clinical.encounter AS e WHERE e.facility_id = t.facility_id AND e.patient_id = t.patient_id)
+    AND EXISTS (SELECT FROM clinical.registration AS o
+        WHERE o.patient_id = t.patient_id AND o.facility_id <> t.facility_id)
+    AND NOT EXISTS (SELECT FROM clinical.encounter AS e
+        WHERE e.facility_id = t.facility_id AND e.patient_id = t.patient_id)
 """
 
 # Facts without an encounter are at home; home is where most encounters are, which changes as encounters come in.
@@ -60,7 +77,7 @@ _MOVE = (
     "WHERE t.facility_id = m.source AND t.patient_id = m.patient_id"
 )
 _FLOATS = _MOVE + " AND t.encounter_id IS NULL"
-MOVE_FACTS = (
+MOVE_FACTS: tuple[LiteralString, ...] = (
     "UPDATE clinical.condition" + _FLOATS,
     "UPDATE clinical.procedure" + _FLOATS,
     "UPDATE clinical.allergy_intolerance" + _FLOATS,
@@ -82,10 +99,13 @@ MOVE_STUDIES = "UPDATE imaging.imaging_study" + _FLOATS
 PLACES = """/* places_of_observations */
 SELECT resource_id, place, sort_time FROM clinical.observation_place WHERE resource_id = ANY($1::uuid[])
 """
-_LEFT = " AS t USING unnest($1::uuid[], $2::timestamptz[]) AS o (id, sort_time) WHERE t.id = o.id AND t.sort_time = o.sort_time"
-LEAVE_LAB = "DELETE FROM clinical.lab_result" + _LEFT
-LEAVE_OTHER = "DELETE FROM clinical.observation" + _LEFT
-LEAVE_VITALS = "DELETE FROM vitals.vital_sign" + _LEFT
+_LEFT = (
+    " AS t USING unnest($1::uuid[], $2::timestamptz[]) AS o (id, sort_time) "
+    "WHERE t.id = o.id AND t.sort_time = o.sort_time"
+)
+LEAVE_LAB: LiteralString = "DELETE FROM clinical.lab_result" + _LEFT  # noqa: S608 - literals
+LEAVE_OTHER: LiteralString = "DELETE FROM clinical.observation" + _LEFT  # noqa: S608 - literals
+LEAVE_VITALS: LiteralString = "DELETE FROM vitals.vital_sign" + _LEFT  # noqa: S608 - literals
 
 LINK_RESULTS = """/* link_results */
 UPDATE clinical.lab_result AS t SET diagnostic_report_id = x.report_id
@@ -106,7 +126,7 @@ WHERE t.resource_type = k.type AND t.resource_id = k.id
 """
 
 READY = """/* ready_resources */
-SELECT d.resource_type, d.resource_id, d.waits_for, d.written, d.resource::text AS resource
+SELECT d.resource_type, d.resource_id, d.waits_for, d.written, d.resource
 FROM clinical.deferred_resource AS d
 WHERE d.resource_type = ANY($1::text[]) AND (d.resource_type, d.resource_id) > ($2::text, $3::uuid)
     AND (NOT d.written AND d.waits_for IN ('encounter', 'facility') OR EXISTS (
@@ -123,7 +143,8 @@ WHERE d.resource_type = ANY($1::text[]) AND (d.resource_type, d.resource_id) > (
             WHEN u.target_type = 'MedicationRequest' THEN
                 EXISTS (SELECT FROM clinical.medication_request WHERE id = u.target_id)
             WHEN u.target_type = 'PractitionerRole' THEN EXISTS (SELECT FROM clinical.resource_identifier AS i
-                WHERE i.resource_type = u.target_type AND i.system = 'urn:caregraph:row' AND i.value = u.target_id::text)
+                WHERE i.resource_type = u.target_type AND i.system = 'urn:caregraph:row'
+                    AND i.value = u.target_id::text)
         END))
 ORDER BY d.resource_type, d.resource_id
 LIMIT $4
@@ -139,7 +160,8 @@ INSERT INTO clinical.note_text AS t (patient_id, sha256, resource_type, resource
 SELECT DISTINCT ON (patient_id, sha256) patient_id, sha256, $3, resource_id
 FROM unnest($1::uuid[], $2::bytea[], $4::uuid[]) AS k (patient_id, sha256, resource_id)
 ORDER BY patient_id, sha256, resource_id
-ON CONFLICT (patient_id, sha256) DO UPDATE SET resource_type = excluded.resource_type, resource_id = excluded.resource_id
+ON CONFLICT (patient_id, sha256) DO UPDATE
+    SET resource_type = excluded.resource_type, resource_id = excluded.resource_id
     WHERE t.resource_type = 'DiagnosticReport' AND excluded.resource_type = 'DocumentReference'
 """
 
@@ -151,8 +173,7 @@ def parsed(text: str) -> Json:
 
 async def register(bulk: Bulk, pairs: Iterable[Pair]) -> None:
     """Registers (facility, patient) pairs, with the number that the patient's source gave."""
-    ordered = sorted(set(pairs))
-    if ordered:
+    if ordered := sorted(set(pairs)):
         await bulk.fetch("clinical", REGISTER, [pair[0] for pair in ordered], [pair[1] for pair in ordered])
 
 
@@ -163,8 +184,7 @@ async def registrations(bulk: Bulk, patients: Sequence[UUID]) -> set[Pair]:
 
 async def act(bulk: Bulk, pairs: Iterable[Pair]) -> None:
     """Gives providers a role at the facilities where they act."""
-    ordered = sorted(set(pairs))
-    if ordered:
+    if ordered := sorted(set(pairs)):
         await bulk.fetch("clinical", ACT, [pair[0] for pair in ordered], [pair[1] for pair in ordered])
 
 
@@ -187,11 +207,12 @@ async def leave_places(bulk: Bulk, rows: Sequence[Row]) -> None:
     now = {row.values["resource_id"]: (row.values["place"], row.values["sort_time"]) for row in rows}
     found = await bulk.fetch("clinical", PLACES, list(now))
     left = [row for row in found if now[row["resource_id"]] != (row["place"], row["sort_time"])]
-    for place, database, statement in (
-        ("lab_result", "clinical", LEAVE_LAB),
-        ("observation", "clinical", LEAVE_OTHER),
-        ("vital_sign", "vitals", LEAVE_VITALS),
-    ):
+    statements: dict[str, tuple[str, LiteralString]] = {
+        "lab_result": ("clinical", LEAVE_LAB),
+        "observation": ("clinical", LEAVE_OTHER),
+        "vital_sign": ("vitals", LEAVE_VITALS),
+    }
+    for place, (database, statement) in statements.items():
         gone = [row for row in left if row["place"] == place]
         if gone:
             ids, times = [row["resource_id"] for row in gone], [row["sort_time"] for row in gone]

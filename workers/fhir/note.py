@@ -131,7 +131,8 @@ def sections(text: str) -> list[Json]:
 def _title(resource: Json, attachments: list[Json]) -> str | None:
     what = concept(first_of(resource, ("type", "code")))
     shown = (string(item.get("title")) for item in attachments)
-    return next((text for text in shown if text), None) or string(resource.get("description")) or what.text or what.display
+    titled = next((text for text in shown if text), None) or string(resource.get("description"))
+    return titled or what.text or what.display
 
 
 def _authors(value: object, link: Link) -> list[Json]:

@@ -117,7 +117,8 @@ def _value(resource: Json) -> Json:
 
 def _shown(part: object) -> str:
     given = obj(part) or {}
-    return " ".join(str(item) for item in (given.get("value"), given.get("unit") or given.get("code")) if item is not None)
+    parts = (given.get("value"), given.get("unit") or given.get("code"))
+    return " ".join(str(item) for item in parts if item is not None)
 
 
 def _start(value: object) -> object:
@@ -130,11 +131,12 @@ def _members(resource: Json, link: Link) -> list[UUID]:
 
 
 def _vital_signs(resource: Json, link: Link) -> list[Row]:
-    """One row for each component, or one for the whole; [] where nothing is a quantity and none is said to be absent."""
+    """One row for each component, or one for the whole; [] for what readings can't hold whole."""
     components = objects(resource.get("component"))
-    if not components and not _measured(resource) or components and not any(map(_measured, components)):
-        return []
-    if objects(resource.get("hasMember")) or any(not _measured(item) for item in components) and _measured(resource):
+    readings = components or [resource]
+    beside = components and any(name.startswith("value") for name in resource)
+    whole = all(map(_fits, readings)) and any(map(_measured, readings))
+    if beside or objects(resource.get("hasMember")) or not whole:
         return []
     start, end = timing(resource, "effective")
     issued = date_time(resource.get("issued"))
@@ -147,16 +149,20 @@ def _vital_signs(resource: Json, link: Link) -> list[Row]:
         "sort_time": sort_time(start, end, issued),
     }
     rows = [
-        Row("vital_sign", shared | _reading(item) | {"position": position})
-        for position, item in enumerate(components or [resource])
+        Row("vital_sign", shared | _reading(item) | {"position": position}) for position, item in enumerate(readings)
     ]
     return [*rows, _place("vital_sign", shared)]
 
 
+def _fits(item: Json) -> bool:
+    """Whether an Observation or component has no other value than a plain quantity."""
+    values = [name for name in item if name.startswith("value")]
+    return values in ([], ["valueQuantity"]) and "comparator" not in (obj(item.get("valueQuantity")) or {})
+
+
 def _measured(item: Json) -> bool:
-    """Whether an Observation or component fits a row of readings: a quantity, or a reason why there is none."""
-    given = obj(item.get("valueQuantity"))
-    return number(given.get("value")) is not None if given else "dataAbsentReason" in item
+    """Whether it has a number, or a reason why there is none."""
+    return number((obj(item.get("valueQuantity")) or {}).get("value")) is not None or "dataAbsentReason" in item
 
 
 def _reading(item: Json) -> Json:

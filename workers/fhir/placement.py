@@ -34,7 +34,8 @@ def place(resource: Json, link: Link, locations: Mapping[UUID, UUID], *, final: 
     waits = bool(link.unresolved) and not final
     home = link.known.homes.get(link.patient_id, link.fallback_id)
     of_encounter = link.known.facilities.get(("Encounter", link.encounter_id)) if link.encounter_id else None
-    link.facility_id = link.fallback_id if link.single_facility else of_encounter or _of_appointment(resource, link) or home
+    elsewhere = of_encounter or _of_appointment(resource, link)
+    link.facility_id = link.fallback_id if link.single_facility else elsewhere or home
     return "encounter" if waits else None
 
 

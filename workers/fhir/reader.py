@@ -27,7 +27,7 @@ class BrokenFile(AppError):
 
 
 def files(paths: Iterable[Path]) -> list[Path]:
-    """The FHIR files among these files and folders, in the order of their names. Raises BrokenFile for a missing one."""
+    """The FHIR files among these files and folders, by name. Raises BrokenFile for a missing one."""
     found: dict[Path, None] = {}
     for path in paths:
         if not path.exists():

@@ -60,7 +60,8 @@ def facility(facility_id: UUID, name: str, code: str | None = None) -> Row:
 
 def organization(resource: Json, link: Link) -> list[Row]:
     """Organization → facility. The row of an organization that was first met by identifier is kept."""
-    name = string(resource.get("name")) or next(iter(strings(resource.get("alias"))), None) or "Organization without name"
+    also = next(iter(strings(resource.get("alias"))), None)
+    name = string(resource.get("name")) or also or "Organization without name"
     first_met = (
         link.known.identifiers.get(("Organization", string(item.get("system")) or "", string(item.get("value")) or ""))
         for item in objects(resource.get("identifier"))
@@ -132,18 +133,20 @@ def practitioner(resource: Json, link: Link) -> list[Row]:
 
 
 def practitioner_role(resource: Json, link: Link) -> list[Row]:
-    """PractitionerRole → provider_role at the facility of its organization."""
+    """PractitionerRole → practitioner_role at the facility of its organization."""
     provider_id = link.provider(resource.get("practitioner"), "practitioner")
     place = next(iter(objects(resource.get("location"))), None)
     department = link.one(place, "Location", "location") if place else None
     values: Json = {
+        "id": link.id,
         "facility_id": link.facility_id,
         "provider_id": provider_id,
         "department_id": department,
         "role": obj(resource.get("code")),
         "specialty": obj(resource.get("specialty")),
     }
-    return [Row("provider_role", values), *([alias("PractitionerRole", link.id, provider_id)] if provider_id else [])]
+    stands_for = [alias("PractitionerRole", link.id, provider_id)] if provider_id else []
+    return [Row("practitioner_role", values), *stands_for]
 
 
 def patient(resource: Json, link: Link) -> list[Row]:

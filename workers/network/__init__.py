@@ -1,1 +1,1 @@
-"""The demo's hospital network: what clinosim simulates, repaired, and what it does not simulate, as FHIR R4 resources."""
+"""The demo's hospital network: what clinosim simulates, repaired, and what it does not, as FHIR R4 resources."""

@@ -1,15 +1,14 @@
-"""Writes the network as FHIR files: for each facility what was simulated and added, and the readings of its monitors."""
+"""Writes the network as FHIR files: what was simulated and added for each facility, and its monitors' readings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
 import orjson
 
+from workers.dicom import Visit
 from workers.network.facilities import FACILITIES
 from workers.network.monitors import readings
 from workers.network.plans import chronic_plans, consents, stay_plan
@@ -28,30 +27,22 @@ GUESTS = 3
 """Patients of each facility who are seen at the next one, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class CurrentStay:
-    """What the imaging demo needs to know of a current stay."""
-
-    facility_id: UUID
-    patient_id: UUID
-    encounter_id: UUID
-    admitted: datetime
-
-
-def write_network(simulated: Sequence[list[Json]], folder: Path, seed: int, minutes: int) -> list[CurrentStay]:
+def write_network(simulated: Sequence[list[Json]], folder: Path, seed: int, minutes: int) -> list[Visit]:
     """Writes one NDJSON file for each facility and one for its monitors; the current stays that were made.
 
     `simulated` has the resources of one hospital for each of FACILITIES; `minutes` is how long the monitors have run.
     """
-    made: list[CurrentStay] = []
+    folder.mkdir(parents=True, exist_ok=True)
+    made: list[Visit] = []
     guests: list[Json] = []
     for number, (facility, resources) in enumerate(zip(FACILITIES, simulated, strict=True), 1):
         source = Source(facility, seed)
         own = repaired(resources, source)
         stays = current_stays(own, source, STAYS_MAX)
-        _write(folder / f"{number}-{facility.code.lower()}.ndjson", _facility(own, guests, stays, source))
-        monitored = stays[:MONITORED]
-        _write(folder / f"{number}-{facility.code.lower()}-monitors.ndjson", (r for s in monitored for r in readings(s, minutes)))
+        name = f"{number}-{facility.code.lower()}"
+        _write(folder / f"{name}.ndjson", _facility(own, guests, stays, source))
+        monitored = (reading for stay in stays[:MONITORED] for reading in readings(stay, minutes))
+        _write(folder / f"{name}-monitors.ndjson", monitored)
         made += [_current(stay, facility.id) for stay in stays]
         guests = list(of(own, "Patient"))[:GUESTS]
     return made
@@ -68,8 +59,8 @@ def _facility(own: list[Json], guests: list[Json], stays: Sequence[Stay], source
     yield from visits(guests, own, source)
 
 
-def _current(stay: Stay, facility_id: UUID) -> CurrentStay:
-    return CurrentStay(facility_id, UUID(stay.patient["id"]), UUID(stay.encounter["id"]), stay.admitted)
+def _current(stay: Stay, facility_id: UUID) -> Visit:
+    return Visit(facility_id, UUID(stay.patient["id"]), UUID(stay.encounter["id"]), stay.admitted)
 
 
 def _write(path: Path, resources: Iterable[Json]) -> None:

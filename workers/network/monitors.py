@@ -1,4 +1,4 @@
-"""Readings of bedside monitors: heart rate, saturation, respiratory rate, blood pressure and temperature every minute."""
+"""Readings of bedside monitors every minute: heart rate, saturation, respiratory rate, temperature, blood pressure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PRESSURE = concept(LOINC, "85354-9", "Blood pressure panel with all children opt
 
 
 def readings(stay: Stay, minutes: int) -> Iterator[Json]:
-    """Observations of the last `minutes` minutes of a current stay: each signal walks from how the patient came to recovery."""
+    """Observations of the last `minutes` minutes of a stay: each signal walks from how the patient came to recovery."""
     chances = stay.source.random(f"monitor {stay.key}")
     device = {"reference": f"Device/{stay.source.id('Device', f'monitor {stay.key}')}", "display": "Bedside monitor"}
     fixed = stay.fact | {"resourceType": "Observation", "status": "final", "category": CATEGORY, "device": device}

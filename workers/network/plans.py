@@ -36,8 +36,9 @@ CHRONIC = (
         ("Low-sodium diet education", "Home blood pressure log"),
     ),
     Chronic(
-        "E78", "Cholesterol care plan", "13457-7", "Cholesterol in LDL [Mass/volume] in Serum or Plasma by calculation", 100,
-        "mg/dL", "mg/dL", ("Lipid panel every 6 months", "Mediterranean diet education"),
+        "E78", "Cholesterol care plan", "13457-7",
+        "Cholesterol in LDL [Mass/volume] in Serum or Plasma by calculation", 100, "mg/dL", "mg/dL",
+        ("Lipid panel every 6 months", "Mediterranean diet education"),
     ),
 )  # fmt: skip
 

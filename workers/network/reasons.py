@@ -1,4 +1,4 @@
-"""Why patients of the demo are in hospital: diagnoses that fit their chronic conditions, and what is done about them."""
+"""Why patients of the demo are in hospital: diagnoses that fit their chronic conditions, and what is done."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ REASONS = (
         "Nebulised bronchodilator, systemic corticosteroid, oxygen to a saturation of 88 to 92 %.",
         "Saturation stays at 90 % or above on room air",
         ("Inhaler technique education", "Chest physiotherapy", "Smoking cessation counselling"),
-        (Drug("435", "albuterol", "2.5 mg nebulised every 4 hours"), Drug("8640", "prednisone", "40 mg by mouth once daily")),
+        (Drug("435", "albuterol", "2.5 mg nebulised every 4 hours"),
+         Drug("8640", "prednisone", "40 mg by mouth once daily")),
         98, 138, 24, 91,
     ),
     Reason(
@@ -53,7 +54,8 @@ REASONS = (
         "Intravenous loop diuretic with daily weights and electrolytes, fluid restriction, telemetry.",
         "Body weight falls by 1 kg a day to the dry weight",
         ("Daily weight", "Low-sodium diet education", "Telemetry"),
-        (Drug("4603", "furosemide", "40 mg intravenously twice daily"), Drug("20352", "carvedilol", "6.25 mg by mouth twice daily")),
+        (Drug("4603", "furosemide", "40 mg intravenously twice daily"),
+         Drug("20352", "carvedilol", "6.25 mg by mouth twice daily")),
         92, 148, 22, 93,
     ),
     Reason(
@@ -80,7 +82,8 @@ REASONS = (
         "Early mobilisation, multimodal analgesia, prevention of venous thromboembolism.",
         "Walks 50 m with a walker without help",
         ("Physical therapy twice daily", "Wound check", "Fall prevention"),
-        (Drug("161", "acetaminophen", "1 g by mouth every 8 hours"), Drug("67108", "enoxaparin", "40 mg under the skin once daily")),
+        (Drug("161", "acetaminophen", "1 g by mouth every 8 hours"),
+         Drug("67108", "enoxaparin", "40 mg under the skin once daily")),
         84, 132, 16, 97,
     ),
     Reason(
@@ -89,13 +92,52 @@ REASONS = (
         "Antibiotics after cultures, oxygen as needed, change to oral treatment when afebrile for 24 hours.",
         "Temperature below 37.8 °C for 24 hours without antipyretics",
         ("Incentive spirometry", "Early mobilisation"),
-        (Drug("2193", "ceftriaxone", "2 g intravenously once daily"), Drug("18631", "azithromycin", "500 mg by mouth once daily")),
+        (Drug("2193", "ceftriaxone", "2 g intravenously once daily"),
+         Drug("18631", "azithromycin", "500 mg by mouth once daily")),
         102, 122, 22, 93,
     ),
+    Reason(
+        ("I10",), "I16.0", "Hypertensive urgency", "5E",
+        "Severe headache since the morning; blood pressure at home above 200 mmHg.",
+        "Oral antihypertensives, blood pressure lowered by a quarter within a day, telemetry.",
+        "Systolic blood pressure below 160 mmHg without symptoms",
+        ("Low-sodium diet education", "Medication adherence counselling"),
+        (Drug("6185", "labetalol", "200 mg by mouth twice daily"),
+         Drug("17767", "amlodipine", "10 mg by mouth once daily")),
+        88, 184, 17, 97,
+    ),
+    Reason(
+        (), "L03.115", "Cellulitis of right lower limb", "4W",
+        "Spreading redness, warmth and pain of the right lower leg for three days.",
+        "Intravenous antibiotic, leg raised, margin of the redness marked every day.",
+        "Redness recedes from the marked margin",
+        ("Wound check", "Leg elevation"),
+        (Drug("2180", "cefazolin", "2 g intravenously every 8 hours"),),
+        96, 126, 16, 97,
+    ),
+    Reason(
+        (), "K35.80", "Unspecified acute appendicitis", "3E",
+        "Pain that moved from the navel to the right lower abdomen within a day, nausea.",
+        "Laparoscopic removal done, antibiotics for 24 hours, diet as tolerated.",
+        "Eats a normal diet and walks without help",
+        ("Wound check", "Early mobilisation"),
+        (Drug("161", "acetaminophen", "1 g by mouth every 8 hours"),
+         Drug("2193", "ceftriaxone", "2 g intravenously once daily")),
+        100, 124, 18, 98,
+    ),
+    Reason(
+        (), "K92.2", "Gastrointestinal hemorrhage, unspecified", "5W",
+        "Black stools for two days and dizziness on standing.",
+        "Proton pump inhibitor infusion, blood count every 8 hours, endoscopy.",
+        "Hemoglobin stays above 8 g/dL without transfusion",
+        ("Endoscopy", "Orthostatic vital signs"),
+        (Drug("40790", "pantoprazole", "40 mg intravenously twice daily"),),
+        108, 104, 18, 97,
+    ),
 )  # fmt: skip
-"""The first one that fits is taken; the last one fits everybody."""
+"""Those without chronic conditions fit everybody."""
 
 
-def reason_for(codes: Sequence[str]) -> Reason:
-    """Reason for admission of a patient with these chronic conditions (ICD-10-CM)."""
-    return next(reason for reason in REASONS if not reason.chronic or any(code.startswith(tuple(reason.chronic)) for code in codes))
+def reasons_for(codes: Sequence[str]) -> Sequence[Reason]:
+    """Reasons for admission that fit a patient with these chronic conditions (ICD-10-CM)."""
+    return [item for item in REASONS if not item.chronic or any(code.startswith(tuple(item.chronic)) for code in codes)]

@@ -1,4 +1,4 @@
-"""Makes a facility of what clinosim simulated: ids of its own, references within it, and clinosim's known flaws mended."""
+"""Makes a facility of what clinosim simulated: ids of its own, references within it, clinosim's flaws mended."""
 
 from __future__ import annotations
 
@@ -9,13 +9,22 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from workers.dicom import SECONDARY_CAPTURE
+from workers.fhir.elements import CPT
 from workers.network.resource import HL7, LOINC, Json, Source, concept, of, stamp
 
 IMAGING_REPORT = "18748-4"
 """LOINC type of the documents that repeat what a DiagnosticReport says."""
 
-DROPPED = ("meta", "identifier", "basedOn", "specimen", "endpoint", "evidence", "length", "statusHistory", "reasonReference")
+DROPPED = frozenset("meta identifier basedOn specimen endpoint evidence length statusHistory reasonReference".split())
 """Elements that name what the demo does not keep."""
+
+SOP_CLASSES = {
+    "CT": "1.2.840.10008.5.1.4.1.1.2",
+    "MR": "1.2.840.10008.5.1.4.1.1.4",
+    "US": "1.2.840.10008.5.1.4.1.1.6.1",
+}
+"""DICOM SOP class of the files that workers.dicom has by modality; those of other modalities are secondary captures."""
 
 UNAVAILABLE = "(display unavailable)"
 JAPANESE = "urn:oid:1.2.392."
@@ -25,6 +34,7 @@ VISIT = timedelta(minutes=20)
 """Length of a visit that clinosim ended when it began."""
 
 _TAG = re.compile(r"<[^>]+>")
+_DESCRIPTOR_TAIL = re.compile(r"[,;(].*")
 
 
 def repaired(resources: Sequence[Json], source: Source) -> list[Json]:
@@ -42,8 +52,9 @@ def _before_birth(resources: Sequence[Json]) -> frozenset[str]:
 
 
 def _mentions(resource: Json, gone: frozenset[str]) -> bool:
-    contexts = [resource.get("encounter"), resource.get("context"), *(resource.get("context") or {}).get("encounter", [])]
-    named = [context["reference"].partition("/")[2] for context in contexts if context and "reference" in context]
+    context = resource.get("context", {})
+    contexts = [resource.get("encounter", {}), context, *context.get("encounter", [])]
+    named = [item["reference"].partition("/")[2] for item in contexts if "reference" in item]
     return not gone.isdisjoint(named)
 
 
@@ -58,7 +69,7 @@ def _repaired(resource: Json, source: Source) -> Json | None:
 
 
 def _localized(value: Any, source: Source) -> Any:
-    """The value with this facility's ids in its references, without codes of another country and without empty codings."""
+    """The value with this facility's ids in its references, without codes of another country or empty codings."""
     if isinstance(value, list):
         items = (_localized(item, source) for item in cast("list[Any]", value) if not _foreign(item))
         return [item for item in items if item not in ({}, [])]
@@ -97,7 +108,7 @@ def _location(mended: Json, resource: Json, source: Source) -> Json:
 
 
 def _practitioner(mended: Json, resource: Json, source: Source) -> Json:
-    """Staff numbers are the facility's; a national number gets the form of an NPI, beginning with 9 as no real one does."""
+    """Staff numbers are the facility's; a national number has the form of an NPI, but begins with 9 as no NPI does."""
     staff = {"system": f"urn:caregraph:demo:{source.facility.code}:staff", "value": resource["id"]}
     digits = f"9{source.random(resource['id']).randrange(10**8):08d}"
     npi = {"system": "http://hl7.org/fhir/sid/us-npi", "value": digits + _check_digit("80840" + digits)}
@@ -128,12 +139,13 @@ def _patient(mended: Json, resource: Json, source: Source) -> Json:
 
 
 def _encounter(mended: Json, resource: Json, source: Source) -> Json:
-    """A visit has a length; a stay lies on its ward first and in its bed second; diagnoses keep their conditions."""
+    """A visit takes time; a stay is on its ward first and in its bed second."""
     period = dict(mended["period"])
     if period.get("end") == period["start"]:
         period["end"] = stamp(datetime.fromisoformat(period["start"]) + VISIT)
-    places = sorted(mended.get("location", []), key=lambda item: not item["location"]["reference"].startswith("Location/loc-ward-"))
-    return mended | {"period": period, "location": places}
+    places = mended.get("location", [])
+    wards = [item for item in places if item["location"]["reference"].startswith("Location/loc-ward-")]
+    return mended | {"period": period, "location": wards + [item for item in places if item not in wards]}
 
 
 def _condition(mended: Json, resource: Json, source: Source) -> Json:
@@ -148,10 +160,20 @@ def _condition(mended: Json, resource: Json, source: Source) -> Json:
 
 
 def _procedure(mended: Json, resource: Json, source: Source) -> Json:
-    """Names are words; a site that is not specified is none."""
-    text = str(mended["code"].get("text", "")).replace("_", " ").capitalize()
+    """Names are plain words, without CPT, which is licensed; a site that is not specified is none."""
+    codings = mended["code"].get("coding", [])
+    text = str(mended["code"].get("text", ""))
+    if any(coding.get("system") in CPT and coding.get("display") == text for coding in codings):
+        text = _DESCRIPTOR_TAIL.sub("", text)
+    kept = [coding for coding in codings if coding.get("system") not in CPT]
     sites = [site for site in mended.get("bodySite", []) if "coding" in site]
-    return mended | {"code": mended["code"] | {"text": text}, "bodySite": sites}
+    return mended | {"code": {"coding": kept, "text": _words(text)}, "bodySite": sites}
+
+
+def _words(text: str) -> str:
+    """A name that a program wrote, as words."""
+    plain = text.replace("_", " ")
+    return plain[:1].upper() + plain[1:]
 
 
 def _administration(mended: Json, resource: Json, source: Source) -> Json:
@@ -186,13 +208,19 @@ def _study(mended: Json, resource: Json, source: Source) -> Json:
     series = [_series(item, resource["id"], source) for item in mended.get("series", [])]
     kept = [item for item in resource["identifier"] if item.get("system") == "urn:dicom:uid"]
     total = sum(item["numberOfInstances"] for item in series)
-    return mended | {"identifier": kept, "series": series, "numberOfSeries": len(series), "numberOfInstances": total}
+    counts = {"numberOfSeries": len(series), "numberOfInstances": total}
+    return (
+        mended | counts | {"identifier": kept, "series": series, "description": _words(mended.get("description", ""))}
+    )
 
 
 def _series(series: Json, study: str, source: Source) -> Json:
     keys = [f"{study} {series['uid']} {number}" for number in range(1, 1 + min(series["numberOfInstances"], 3))]
-    instances = [{"uid": source.uid(key), "number": number} for number, key in enumerate(keys, 1)]
-    return series | {"uid": series["uid"], "numberOfInstances": len(instances), "instance": instances}
+    sop_class = SOP_CLASSES.get(series["modality"]["code"], SECONDARY_CAPTURE)
+    coding = {"system": "urn:ietf:rfc:3986", "code": f"urn:oid:{sop_class}"}
+    instances = [{"uid": source.uid(key), "number": number, "sopClass": coding} for number, key in enumerate(keys, 1)]
+    description = _words(series.get("description", ""))
+    return series | {"description": description, "numberOfInstances": len(instances), "instance": instances}
 
 
 def _composition(mended: Json, resource: Json, source: Source) -> Json | None:

@@ -106,7 +106,8 @@ def visits(guests: list[Json], resources: list[Json], source: Source) -> Iterato
 
 def blood_pressure(systolic: float, diastolic: float) -> list[Json]:
     """Components of a blood pressure panel, in mmHg."""
+    parts = (("8480-6", "Systolic blood pressure", systolic), ("8462-4", "Diastolic blood pressure", diastolic))
     return [
-        {"code": concept(LOINC, "8480-6", "Systolic blood pressure"), "valueQuantity": quantity(systolic, "mmHg", "mm[Hg]")},
-        {"code": concept(LOINC, "8462-4", "Diastolic blood pressure"), "valueQuantity": quantity(diastolic, "mmHg", "mm[Hg]")},
+        {"code": concept(LOINC, code, name), "valueQuantity": quantity(value, "mmHg", "mm[Hg]")}
+        for code, name, value in parts
     ]

@@ -1,9 +1,12 @@
-"""Runs clinosim, one simulated hospital for each facility, and reads the FHIR resources that it writes."""
+"""Runs clinosim, one simulated hospital for each facility, and reads the FHIR resources that it writes.
+
+Run as a program it is the process that simulates: clinosim takes longer to start than to make a small hospital, so that
+all hospitals are made in one process.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +17,9 @@ from db.errors import AppError
 from workers.network.resource import END, START, Json
 
 KEPT = (
-    "Location", "Practitioner", "PractitionerRole", "Patient", "Encounter", "Condition", "AllergyIntolerance", "Immunization",
-    "Procedure", "MedicationRequest", "MedicationAdministration", "Observation", "DiagnosticReport", "DocumentReference",
-    "Composition", "ImagingStudy", "CareTeam",
+    "Location", "Practitioner", "PractitionerRole", "Patient", "Encounter", "Condition", "AllergyIntolerance",
+    "Immunization", "Procedure", "MedicationRequest", "MedicationAdministration", "Observation", "DiagnosticReport",
+    "DocumentReference", "Composition", "ImagingStudy", "CareTeam",
 )  # fmt: skip
 """Types that are read; the others are not served by the graph."""
 
@@ -31,30 +34,10 @@ class SimulationFailed(AppError):
 async def simulate(folder: Path, population: int, seed: int, count: int) -> Sequence[list[Json]]:
     """Resources of `count` hospitals, each with a catchment of this many people, about half of whom come as patients.
 
-    As many run at a time as there are processors. Raises SimulationFailed.
+    Raises SimulationFailed.
     """
-    free = asyncio.Semaphore(os.cpu_count() or 1)
-
-    async def one(number: int) -> list[Json]:
-        async with free:
-            target = folder / str(number)
-            await _run(target, population, seed + SEED_STEP * number)
-        return [resource for name in KEPT for resource in _read(target / "fhir_r4" / f"{name}.ndjson")]
-
-    return await asyncio.gather(*(one(number) for number in range(count)))
-
-
-async def _run(target: Path, population: int, seed: int) -> None:
-    options = {
-        "--country": "US", "--population": str(population), "--seed": str(seed), "--start": START, "--end": END,
-        "--format": "fhir-r4", "--output": str(target),
-    }  # fmt: skip
-    program = Path(sys.executable).with_name("clinosim")
-    if not program.exists():
-        raise SimulationFailed("The demo needs clinosim: install the dependency group `demo`.")
-    arguments = [part for option in options.items() for part in option]
     process = await asyncio.create_subprocess_exec(
-        str(program), "simulate", *arguments,
+        sys.executable, "-m", "workers.network.simulation", str(folder), str(population), str(seed), str(count),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -64,11 +47,35 @@ async def _run(target: Path, population: int, seed: int) -> None:
         await process.wait()
         raise
     if process.returncode:
-        raise SimulationFailed(f"clinosim ended with status {process.returncode}: {errors.decode()[-500:].strip()}")
+        raise SimulationFailed(f"clinosim failed (dependency group `demo`): {errors.decode()[-500:].strip()}")
+    return [_hospital(folder / str(number) / "fhir_r4") for number in range(count)]
+
+
+def _hospital(folder: Path) -> list[Json]:
+    return [resource for name in KEPT for resource in _read(folder / f"{name}.ndjson")]
 
 
 def _read(path: Path) -> list[Json]:
+    """Resources of a file; clinosim writes none for a type that it made nothing of."""
     if not path.exists():
         return []
     with path.open("rb") as lines:
         return [orjson.loads(line) for line in lines]
+
+
+def main(folder: str, population: str, seed: str, count: str) -> None:
+    """Simulates `count` hospitals, each into a folder named by its number."""
+    from clinosim.simulator import cli
+
+    for number in range(int(count)):
+        options = {
+            "--country": "US", "--population": population, "--seed": str(int(seed) + SEED_STEP * number),
+            "--start": START, "--end": END, "--format": "fhir-r4", "--output": str(Path(folder) / str(number)),
+        }  # fmt: skip
+        sys.argv = ["clinosim", "simulate", *(part for option in options.items() for part in option)]
+        if status := cli.main():
+            sys.exit(status)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 
-from workers.network.reasons import Drug, Reason, reason_for
+from workers.network.reasons import Drug, Reason, reasons_for
 from workers.network.repair import attachment
 from workers.network.resource import (
     AS_OF,
@@ -27,6 +27,10 @@ from workers.network.resource import (
 )
 
 ADULT_YEARS = 18
+ADDENDUM = "Addendum to history and physical note"
+"""Title of the notes that amend another one."""
+
+NOTE_CATEGORY = "http://hl7.org/fhir/us/core/CodeSystem/us-core-documentreference-category"
 
 LABS = (
     ("2951-2", "Sodium [Moles/volume] in Serum or Plasma", "mmol/L", None, 136.0, 145.0),
@@ -100,7 +104,7 @@ def staff(resources: list[Json], role: str) -> list[Json]:
 
 def _stay(patient: Json, resources: list[Json], source: Source, chances: Random) -> Stay:
     key = patient["id"]
-    reason = reason_for(chronic_codes(patient, resources))
+    reason = chances.choice(reasons_for(chronic_codes(patient, resources)))
     admitted = AS_OF - timedelta(days=chances.randint(1, 5), minutes=chances.randint(0, 900))
     attending, nurse = chances.choice(staff(resources, "doctor")), chances.choice(staff(resources, "nurse"))
     condition: Json = {
@@ -115,8 +119,9 @@ def _stay(patient: Json, resources: list[Json], source: Source, chances: Random)
         "onsetDateTime": stamp(admitted - timedelta(days=2)),
         "recordedDate": stamp(admitted),
     }
-    ward = source.id("Location", f"loc-ward-{reason.ward}")
-    beds = [item for item in of(resources, "Location") if item.get("partOf", {}).get("reference") == f"Location/{ward}"]
+    ward = source.reference("Location", f"loc-ward-{reason.ward}")
+    beds = [item for item in of(resources, "Location") if item.get("partOf") == ward]
+    bed = chances.choice(beds)
     encounter: Json = {
         "resourceType": "Encounter",
         "id": source.id("Encounter", f"stay {key}"),
@@ -127,11 +132,14 @@ def _stay(patient: Json, resources: list[Json], source: Source, chances: Random)
         "serviceProvider": source.facility.reference,
         "period": {"start": stamp(admitted)},
         "reasonCode": [concept(ICD10, reason.code, reason.display)],
-        "participant": [_participant("ATND", "attender", attending), _participant("SPRF", "secondary performer", nurse)],
+        "participant": [
+            _participant("ATND", "attender", attending),
+            _participant("SPRF", "secondary performer", nurse),
+        ],
         "hospitalization": {"admitSource": concept(HL7 + "admit-source", "emd", "From accident/emergency department")},
         "location": [
-            {"location": {"reference": f"Location/{ward}", "display": f"{source.facility.ward} {reason.ward}"}, "status": "active"},
-            *({"location": link(bed) | {"display": bed["name"]}, "status": "active"} for bed in chances.sample(beds, min(1, len(beds)))),
+            {"location": ward | {"display": f"{source.facility.ward} {reason.ward}"}, "status": "active"},
+            {"location": link(bed) | {"display": bed["name"]}, "status": "active"},
         ],
     }
     return Stay(source, key, patient, encounter, condition, reason, admitted, attending, nurse)
@@ -224,8 +232,9 @@ def _notes(stay: Stay) -> Iterator[Json]:
         f"# Chief complaint\n{reason.complaint}\n\n"
         f"# History of present illness\n{given} came through the emergency department. {reason.complaint} "
         "No recent travel and no sick contacts.\n\n"
-        f"# Physical examination\nHeart rate {reason.heart_rate}/min, blood pressure {reason.systolic}/80 mmHg, respiratory rate "
-        f"{reason.respiratory_rate}/min, oxygen saturation {reason.saturation} %. Awake and oriented.\n\n"
+        f"# Physical examination\nHeart rate {reason.heart_rate}/min, blood pressure {reason.systolic}/80 mmHg, "
+        f"respiratory rate {reason.respiratory_rate}/min, oxygen saturation {reason.saturation} %. "
+        "Awake and oriented.\n\n"
         f"# Assessment\n{reason.display}.\n\n# Plan\n{reason.plan}"
     )
     addendum = "# Addendum\nFamily reached by telephone: home medications confirmed, no further allergies known."
@@ -234,8 +243,9 @@ def _notes(stay: Stay) -> Iterator[Json]:
         "# Objective\nVital signs from the monitor reviewed, morning laboratory results reviewed.\n\n"
         f"# Assessment\n{reason.display}, improving.\n\n# Plan\n{reason.plan} Goal: {reason.goal}."
     )
-    admission = _note(stay, "34117-2", "History and physical note", stay.admitted + timedelta(minutes=40), history)
-    later = _note(stay, "34117-2", "Addendum to history and physical note", stay.admitted + timedelta(hours=5), addendum)
+    came = stay.admitted
+    admission = _note(stay, "34117-2", "History and physical note", came + timedelta(minutes=40), history)
+    later = _note(stay, "34117-2", ADDENDUM, came + timedelta(hours=5), addendum)
     yield admission
     yield later | {"relatesTo": [{"code": "appends", "target": link(admission)}]}
     yield _note(stay, "11506-3", "Progress note", AS_OF - timedelta(minutes=30), progress)
@@ -248,9 +258,7 @@ def _note(stay: Stay, code: str, title: str, written: datetime, text: str) -> Js
         "status": "current",
         "docStatus": "final",
         "type": concept(LOINC, code, title),
-        "category": [
-            concept("http://hl7.org/fhir/us/core/CodeSystem/us-core-documentreference-category", "clinical-note", "Clinical Note")
-        ],
+        "category": [concept(NOTE_CATEGORY, "clinical-note", "Clinical Note")],
         "subject": link(stay.patient),
         "date": stamp(written),
         "author": [named(stay.attending)],

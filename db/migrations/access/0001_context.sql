@@ -73,6 +73,7 @@ BEGIN
 END $$;
 
 ALTER TABLE access.column_kind OWNER TO caregraph_owner;
+GRANT SELECT ON access.column_kind TO caregraph_worker;
 ALTER FUNCTION access.declare(text, text) OWNER TO caregraph_owner;
 REVOKE ALL ON FUNCTION access.declare(text, text), access.guard(regclass, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION access.declare(text, text), access.guard(regclass, text) TO caregraph_owner;

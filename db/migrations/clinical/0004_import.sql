@@ -24,10 +24,11 @@ CREATE TABLE deferred_resource (
     resource_id uuid NOT NULL,
     waits_for text NOT NULL CHECK (waits_for IN ('patient', 'encounter', 'facility', 'practitioner', 'reference')),
     written boolean NOT NULL,
-    resource jsonb NOT NULL,
+    resource text NOT NULL CHECK (resource IS JSON OBJECT),
     PRIMARY KEY (resource_type, resource_id)
 );
 COMMENT ON TABLE deferred_resource IS 'resources that wait for something not known yet: kept whole, tried again at the end of every import';
+COMMENT ON COLUMN deferred_resource.resource IS 'as text, because documents of the notes store keep the order of their fields';
 COMMENT ON COLUMN deferred_resource.written IS 'whether its rows are there already, without what it waits for';
 CREATE INDEX deferred_resource_not_written ON deferred_resource (resource_type, resource_id) WHERE NOT written;
 
@@ -48,6 +49,17 @@ CREATE TABLE patient_source (
     facility_id uuid REFERENCES facility
 );
 COMMENT ON TABLE patient_source IS 'number of the patient in the source (type MR, else the FHIR id) and facility of managingOrganization';
+
+CREATE TABLE practitioner_role (
+    id uuid PRIMARY KEY,
+    facility_id uuid NOT NULL REFERENCES facility,
+    provider_id uuid NOT NULL REFERENCES provider,
+    department_id uuid REFERENCES department,
+    role jsonb CHECK (jsonb_typeof(role) = 'object'),
+    specialty jsonb CHECK (jsonb_typeof(specialty) = 'object')
+);
+CREATE INDEX practitioner_role_of_provider ON practitioner_role (facility_id, provider_id);
+COMMENT ON TABLE practitioner_role IS 'every PractitionerRole; provider_role has one of each provider and facility, whatever the order of imports';
 
 CREATE TABLE report_result (
     report_id uuid NOT NULL,
@@ -80,6 +92,7 @@ SELECT access.guard('unresolved_reference', 'false');
 SELECT access.guard('deferred_resource', 'false');
 SELECT access.guard('resource_identifier', 'false');
 SELECT access.guard('patient_source', 'false');
+SELECT access.guard('practitioner_role', 'false');
 SELECT access.guard('report_result', 'false');
 SELECT access.guard('observation_place', 'false');
 SELECT access.guard('note_text', 'false');

@@ -72,7 +72,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET p
     ),
     named AS (
         SELECT s.patient_id, (
-            SELECT min(access.term_score(clinical.normal_name(term), s.name)) FROM unnest(terms) AS term
+            SELECT min(access.term_score(clinical.normal_name(term), s.name))
+            FROM unnest(terms) AS term
+            WHERE clinical.normal_name(term) <> ''
         ) AS score
         FROM clinical.patient_search AS s
         WHERE s.facility_id = (SELECT access.facility_id())
