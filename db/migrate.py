@@ -37,7 +37,8 @@ SELECT c.table_name || '.' || c.column_name
 FROM information_schema.columns AS c
 WHERE c.table_schema = $1
   AND c.table_name IN (SELECT table_name FROM access.column_kind)
-  AND NOT EXISTS (SELECT FROM access.column_kind AS k WHERE k.table_name = c.table_name AND k.column_name = c.column_name)
+  AND NOT EXISTS (
+      SELECT FROM access.column_kind AS k WHERE k.table_name = c.table_name AND k.column_name = c.column_name)
 """
 
 

@@ -57,10 +57,12 @@ class DecimalCodec(TypeCodec):
 
     @property
     def python_type(self) -> type[Decimal]:
+        """What is encoded."""
         return Decimal
 
     @property
     def bson_type(self) -> type[Decimal128]:
+        """What is decoded."""
         return Decimal128
 
     def transform_python(self, value: Decimal) -> Decimal128:
@@ -68,6 +70,7 @@ class DecimalCodec(TypeCodec):
         return Decimal128(create_decimal128_context().create_decimal(value))
 
     def transform_bson(self, value: Decimal128) -> Decimal:
+        """The number with all its digits."""
         return value.to_decimal()
 
 

@@ -1,4 +1,4 @@
-"""PostgreSQL: one read-only snapshot for each request and database, as the caller's profile, inside the caller's facility.
+"""PostgreSQL: one read-only snapshot for each request and database, as the caller's profile, inside its facility.
 
 A profile logs in as its own role and sees the masked views of its own schema; the signed context says which facility.
 asyncpg has no pipeline mode, so BEGIN and the context travel as one simple-protocol message.

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import aiohttp
 from snowflake.connector.aio import SnowflakeConnection
-from snowflake.connector.errors import Error, ProgrammingError
+from snowflake.connector.errors import Error, HttpError, ProgrammingError
 
 from db.caller import Caller
 from db.errors import SettingsError, StoreError, StoreUnavailable
@@ -88,8 +88,9 @@ class Warehouse:
     def __init__(self, name: str, url: str, timeout_s: float) -> None:
         self.name = name
         self.guard = Guard(name, timeout_s, POOL_MAX)
-        retry_s = max(1, min(NETWORK_TIMEOUT_S, int(timeout_s / 2)))  # leaves time for a new connection
-        self._login: dict[str, Any] = _login(url) | {"login_timeout": retry_s, "network_timeout": retry_s}
+        login_s = max(1, min(NETWORK_TIMEOUT_S, int(timeout_s / 2)))
+        retry_s = max(1, min(NETWORK_TIMEOUT_S, int(timeout_s / 4)))  # the connector overruns it, but not the deadline
+        self._login: dict[str, Any] = _login(url) | {"login_timeout": login_s, "network_timeout": retry_s}
         self._idle: list[Connection] = []
 
     def session(self, caller: Caller, record: Record) -> Session:
@@ -123,8 +124,8 @@ class Warehouse:
             await self.query(sql, (array(rows[start : start + LOAD_ROWS]),), again=False)
 
     async def query(self, sql: str, params: Sequence[object], *, again: bool) -> Sequence[Row]:
-        """Rows of one statement under this store's guard; once more on a new connection where `again` allows it, since
-        an idle connection may be of a server that has gone. Raises StoreError without the driver's text."""
+        """Rows of one statement under this store's guard; once more on a new connection where `again` allows it and
+        an idle connection was of a server that has restarted since. Raises StoreError without the driver's text."""
 
         async def attempt(connection: Connection) -> Sequence[Row]:
             cursor = connection.cursor()
@@ -145,9 +146,7 @@ class Warehouse:
         if again and self._idle:
             try:
                 return await self._run(self._idle.pop(), call)
-            except ProgrammingError:
-                raise
-            except (Error, aiohttp.ClientError, OSError):
+            except HttpError:  # 401: a server that has restarted knows none of the sessions
                 await self.close()
         connection = self._idle.pop() if self._idle else SnowflakeConnection(**self._login)
         return await self._run(connection, call)

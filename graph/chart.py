@@ -1,4 +1,4 @@
-"""The plain facts of the chart: conditions, procedures, allergies, immunizations, observations, reports, teams, consents."""
+"""The plain facts of the chart: conditions, procedures, allergies, immunizations, reports, teams, consents."""
 
 from __future__ import annotations
 

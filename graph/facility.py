@@ -9,7 +9,7 @@ import strawberry
 import resolvers.facility
 from graph.connection import Connection
 from graph.datatype import BusinessAddress, BusinessContactPoint, CodeableConcept
-from graph.field import PAGE, field
+from graph.field import PAGE, arg, field
 from graph.node import Node, node_id, served_from
 from loaders.department import DepartmentRow
 from loaders.facility import FacilityRow
@@ -51,7 +51,10 @@ class Facility(Node):
     address: BusinessAddress | None = field("Address of the facility", phi=None)
     telecom: list[BusinessContactPoint] | None = field("Ways to reach the facility", phi=None)
     departments: list[Department] | None = field(
-        "Departments of the facility by name, 500 at most", phi=None, batch=resolvers.facility.departments
+        "Departments of the facility by name, 500 at most",
+        phi=None,
+        batch=resolvers.facility.departments,
+        args=(arg("physical_type", list[str] | None, "Physical kinds of which one must match: wa, bd, …", phi=None),),
     )
     inpatients: Connection[Annotated[Encounter, strawberry.lazy("graph.encounter")]] | None = field(
         "Stays that are in progress at the facility now, the latest admission first",

@@ -1,4 +1,4 @@
-"""Access plan of an operation: which of its fields are masked for a profile, and which arguments bind what it may not read.
+"""Access plan of an operation: the fields that are masked for a profile, the arguments that bind what it may not read.
 
 What a document touches is collected once and cached; each request then asks the policy. A mask binds arguments too: who
 may not read a value may not filter, sort or search by it, and is told so before any store is asked.

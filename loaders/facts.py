@@ -1,4 +1,4 @@
-"""The reads that clinical facts share: the newest N of each parent, all children of each, rows by id; one statement each.
+"""The reads that clinical facts share, one statement each: newest N of each parent, all children of each, rows by id.
 
 A fact's file has its columns, its filters, its row, and one line for each batch function:
 

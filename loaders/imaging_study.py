@@ -54,7 +54,7 @@ CROSS JOIN LATERAL (
     WHERE {parent} = parents.id
     ORDER BY number, id
     LIMIT $2::int
-) AS parts"""  # noqa: S608 - names of columns and views, all literals
+) AS parts"""
 
 
 IMAGING_SERIES_OF_STUDIES = first_of_each(

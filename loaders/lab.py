@@ -21,7 +21,8 @@ COLUMNS = """
     data_absent_reason, component, member_id, interpretation, reference_range, specimen, note, sort_time
 """
 FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))
-      AND ($8::text[] IS NULL OR lab_test_id = ANY (ARRAY(SELECT t.id FROM lab_test AS t WHERE t.code = ANY($8::text[]))))"""
+      AND ($8::text[] IS NULL OR lab_test_id = ANY (
+          ARRAY(SELECT t.id FROM lab_test AS t WHERE t.code = ANY($8::text[]))))"""
 LAB_RESULTS_OF_PATIENTS = newest_of_each("lab_results_of_patients", COLUMNS, "lab_result", "patient_id", FILTER)
 LAB_RESULTS_OF_ENCOUNTERS = newest_of_each("lab_results_of_encounters", COLUMNS, "lab_result", "encounter_id", FILTER)
 LAB_RESULTS_OF_REPORTS = newest_of_each("lab_results_of_reports", COLUMNS, "lab_result", "diagnostic_report_id", FILTER)

@@ -1,4 +1,4 @@
-"""Patients registered at the caller's facility (FHIR R4 Patient), their names and identifiers, and the search for them."""
+"""Patients registered at the caller's facility (FHIR R4 Patient), their names and identifiers, the search for them."""
 
 from __future__ import annotations
 

@@ -60,13 +60,14 @@ def withheld(table: Table, disjoint: Sequence[bool]) -> set[Key]:
     """
     hidden = {key for key, cell in table.items() if few(cell.patients) or few(cell.rest)}
     lines = lines_of(table, disjoint)
-    while True:
+    while len(hidden) < len(table):
         _hide_along_lines(table, lines, hidden)
         known = determined(lines, hidden)
         if not known:
-            return hidden
+            break
         beside = {key for line in lines if not known.isdisjoint(line.keys) for key in line.keys}
         hidden.add(_companion(table, beside - hidden or table.keys() - hidden))
+    return hidden
 
 
 def _hide_along_lines(table: Table, lines: Sequence[Line], hidden: set[Key]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from workers.network.schedule import SLOT, Diary
 from workers.network.simulation import simulate
 from workers.network.stays import current_stays
 
+Hospitals = Sequence[list[Json]]
+
 SEED = 7
 POPULATION = 12
 SOURCE = Source(FACILITIES[0], SEED)
@@ -29,16 +31,12 @@ CLASS = {"code": "AMB"}
 
 
 @pytest_asyncio.fixture(scope="module")
-async def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sequence[list[Json]], Sequence[list[Json]]]:
-    """The same three hospitals, simulated twice, side by side."""
-    folder = tmp_path_factory.mktemp("simulated")
-    first, second = await asyncio.gather(
-        *(simulate(folder / name, POPULATION, SEED, len(FACILITIES)) for name in ("first", "second"))
-    )
-    return first, second
+async def simulated(tmp_path_factory: pytest.TempPathFactory) -> Hospitals:
+    """Three small hospitals. That clinosim repeats itself is seen where a load is repeated."""
+    return await simulate(tmp_path_factory.mktemp("simulated"), POPULATION, SEED, len(FACILITIES))
 
 
-def written(simulated: Sequence[list[Json]], folder: Path, seed: int = SEED) -> dict[str, bytes]:
+def written(simulated: Hospitals, folder: Path, seed: int = SEED) -> dict[str, bytes]:
     """Content of each file of a network, with ten minutes of monitoring."""
     write_network(simulated, folder, seed, 10)
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
@@ -56,24 +54,22 @@ def ids(files: dict[str, bytes]) -> list[str]:
     return [resource["id"] for resource in lines if resource["resourceType"] != "Organization"]
 
 
-def test_a_seed_makes_the_same_network(
-    simulated: tuple[Sequence[list[Json]], Sequence[list[Json]]], tmp_path: Path
-) -> None:
-    first, second = (written(hospitals, tmp_path / str(n)) for n, hospitals in enumerate(simulated))
+def test_a_seed_makes_the_same_network(simulated: Hospitals, tmp_path: Path) -> None:
+    first, second = (written(simulated, tmp_path / name) for name in ("first", "second"))
     assert first == second
     assert len(ids(first)) == len(set(ids(first)))
-    another = written(simulated[0], tmp_path / "another", SEED + 1)
+    another = written(simulated, tmp_path / "another", SEED + 1)
     assert set(ids(first)).isdisjoint(ids(another))
 
 
-def test_nobody_is_booked_twice(simulated: tuple[Sequence[list[Json]], Sequence[list[Json]]], tmp_path: Path) -> None:
+def test_nobody_is_booked_twice(simulated: Hospitals, tmp_path: Path) -> None:
     booked: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-    appointments = list(resources(written(simulated[0], tmp_path / "network"), "Appointment"))
+    appointments = list(resources(written(simulated, tmp_path / "network"), "Appointment"))
     for appointment in appointments:
         booked[appointment["participant"][1]["actor"]["reference"]].append((appointment["start"], appointment["end"]))
     for times in booked.values():
         times.sort()
-        assert all(end <= start for (_, end), (start, _) in zip(times, times[1:], strict=False))
+        assert all(end <= start for (_, end), (start, _) in pairwise(times))
     now = AS_OF.strftime("%Y-%m-%dT%H:%M:%SZ")
     past = {item["status"] for item in appointments if item["start"] < now}
     future = {item["status"] for item in appointments if item["start"] > now}
@@ -81,10 +77,8 @@ def test_nobody_is_booked_twice(simulated: tuple[Sequence[list[Json]], Sequence[
     assert "booked" in future - past
 
 
-def test_references_lead_into_the_network(
-    simulated: tuple[Sequence[list[Json]], Sequence[list[Json]]], tmp_path: Path
-) -> None:
-    files = written(simulated[0], tmp_path / "network")
+def test_references_lead_into_the_network(simulated: Hospitals, tmp_path: Path) -> None:
+    files = written(simulated, tmp_path / "network")
     known = {*ids(files), *(str(facility.id) for facility in FACILITIES)}
     served = {
         "Patient",
@@ -222,6 +216,14 @@ def test_a_series_has_the_instances_that_it_counts() -> None:
     assert found["series"][0]["description"] == "Long axis view"
 
 
+def test_a_study_without_series_gets_one() -> None:
+    modality = [{"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "CT"}]
+    study = {"resourceType": "ImagingStudy", "id": "x", "identifier": [], "modality": modality, "series": []}
+    found = mended(study)["ImagingStudy"]
+    assert (found["numberOfSeries"], found["numberOfInstances"]) == (1, 1)
+    assert found["series"][0]["modality"] == modality[0]
+
+
 def test_a_practitioner_s_number_has_the_form_of_an_npi() -> None:
     found = mended({"resourceType": "Practitioner", "id": "DR-1", "identifier": [{"system": "x", "value": "DR-1"}]})
     npi = found["Practitioner"]["identifier"][0]["value"]
@@ -231,8 +233,8 @@ def test_a_practitioner_s_number_has_the_form_of_an_npi() -> None:
     assert sum(doubled) % 10 == 0
 
 
-def test_a_monitor_reads_every_minute(simulated: tuple[Sequence[list[Json]], Sequence[list[Json]]]) -> None:
-    own = repaired(simulated[0][0], SOURCE)
+def test_a_monitor_reads_every_minute(simulated: Hospitals) -> None:
+    own = repaired(simulated[0], SOURCE)
     stay = current_stays(own, SOURCE, 1)[0]
     found = list(readings(stay, 240))
     times = sorted({item["effectiveDateTime"] for item in found})
@@ -256,11 +258,11 @@ def test_a_monitor_reads_every_minute(simulated: tuple[Sequence[list[Json]], Seq
     assert all(low <= value <= high for code, (low, high) in limits.items() for value in values[code])
 
 
-def test_every_hospital_has_its_own_staff(simulated: tuple[Sequence[list[Json]], Sequence[list[Json]]]) -> None:
+def test_every_hospital_has_its_own_staff(simulated: Hospitals) -> None:
     sources = [Source(facility, SEED) for facility in FACILITIES]
     staff = [
         {item["id"] for item in of(repaired(hospital, source), "Practitioner")}
-        for hospital, source in zip(simulated[0], sources, strict=True)
+        for hospital, source in zip(simulated, sources, strict=True)
     ]
     assert all(staff)
     assert not set.intersection(*staff)

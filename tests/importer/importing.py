@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 from collections import Counter
@@ -74,6 +75,25 @@ def observation(name: str, category: str | None = "laboratory", /, **elements: A
     if category:
         basic["category"] = [coded(category, "http://terminology.hl7.org/CodeSystem/observation-category")]
     return {"resourceType": "Observation", "id": uid(name), "subject": ref("ann"), **basic, **elements}
+
+
+def encoded(text: str) -> Json:
+    """Attachment of a plain text."""
+    return {"contentType": "text/plain; charset=utf-8", "data": base64.b64encode(text.encode()).decode()}
+
+
+def document(name: str, text: str, /, **elements: Any) -> Json:
+    """A current DocumentReference of the visit."""
+    return {
+        "resourceType": "DocumentReference",
+        "id": uid(name),
+        "status": "current",
+        "subject": ref("ann"),
+        "date": "2020-03-01T10:00:00-05:00",
+        "content": [{"attachment": encoded(text)}],
+        "context": {"encounter": [ref("visit")]},
+        **elements,
+    }
 
 
 def bundle(*resources: Json, kind: str = "transaction") -> Json:
@@ -152,7 +172,8 @@ class Importing:
             connection = await self._connect(database)
             for (name,) in await connection.fetch(TABLES, database):
                 sql = f"SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {database}.{name} AS t"
-                found[f"{database}.{name}"] = await connection.fetchval(sql)
+                row = await connection.fetchrow(sql)
+                found[f"{database}.{name}"] = row[0] if row else ""
             await connection.close()
         for name in COLLECTIONS:
             texts = sorted(repr(document) for document in await self.notes(name))
@@ -164,7 +185,7 @@ class Importing:
         found: Counter[str] = Counter()
         for resource_type, (database, sql) in COUNTS.items():
             connection = await self._connect(database)
-            found[resource_type] = await connection.fetchval(sql)
+            found[resource_type] = (await connection.fetch(sql))[0][0]
             await connection.close()
         for resource_type, collection in DOCUMENTS.items():
             found[resource_type] = len(await self.notes(collection))

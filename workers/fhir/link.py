@@ -30,6 +30,8 @@ class Known:
     """Facility of an Encounter or Location."""
     homes: Mapping[UUID, UUID] = field(default_factory=dict[UUID, UUID])
     """Facility of a patient, for facts without an encounter."""
+    managing: Mapping[UUID, UUID] = field(default_factory=dict[UUID, UUID])
+    """Facility of a patient's managingOrganization, for encounters that name none."""
 
     def row(self, target: Target) -> UUID | None:
         """Row that a target resolves to, or None."""

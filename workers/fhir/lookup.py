@@ -42,7 +42,7 @@ GROUP BY k.type, k.system, k.value
 
 # managingOrganization, else where most encounters are; ties by id, so that the order of imports does not matter.
 HOMES = """/* homes_of_patients */
-SELECT p.id, coalesce(s.facility_id, most.facility_id) AS facility_id
+SELECT p.id, s.facility_id AS managing_id, coalesce(s.facility_id, most.facility_id) AS facility_id
 FROM unnest($1::uuid[]) AS p (id)
 LEFT JOIN clinical.patient_source AS s ON s.patient_id = p.id
 LEFT JOIN LATERAL (
@@ -108,7 +108,13 @@ async def _existing(bulk: Bulk, ids: dict[str, set[UUID]], identified: dict[tupl
     facilities = {(row["type"], row["id"]): row["facility_id"] for row in found if row["facility_id"]}
     patients = [row["id"] for row in found if row["type"] == "Patient"]
     homes = await bulk.fetch("clinical", HOMES, patients) if patients else []
-    return Known(rows, identified, facilities, {row["id"]: row["facility_id"] for row in homes if row["facility_id"]})
+    return Known(
+        rows,
+        identified,
+        facilities,
+        homes={row["id"]: row["facility_id"] for row in homes if row["facility_id"]},
+        managing={row["id"]: row["managing_id"] for row in homes if row["managing_id"]},
+    )
 
 
 def _own(item: Item) -> Iterable[tuple[str, str]]:

@@ -140,6 +140,8 @@ def _vital_signs(resource: Json, link: Link) -> list[Row]:
         return []
     start, end = timing(resource, "effective")
     issued = date_time(resource.get("issued"))
+    if not (start or end or issued):
+        return []
     device = obj(resource.get("device")) or {}
     shared = link.fact() | {
         "device_id": string(device.get("reference")) or string(device.get("display")),

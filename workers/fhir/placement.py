@@ -78,7 +78,7 @@ def _of_encounter(resource: Json, link: Link) -> UUID:
     found = link.organization(resource.get("serviceProvider")) or _of_place(
         places[0].get("location") if places else None, link
     )
-    return found or link.known.homes.get(link.patient_id or link.id) or link.fallback_id
+    return found or link.known.managing.get(link.patient_id or link.id) or link.fallback_id
 
 
 def _of_place(reference: object, link: Link) -> UUID | None:

@@ -19,6 +19,9 @@ IMAGING_REPORT = "18748-4"
 DROPPED = frozenset("meta identifier basedOn specimen endpoint evidence length statusHistory reasonReference".split())
 """Elements that name what the demo does not keep."""
 
+INSTANCES_MAX = 3
+"""Of a series: enough to see that there are several, and quick to store."""
+
 SOP_CLASSES = {
     "CT": "1.2.840.10008.5.1.4.1.1.2",
     "MR": "1.2.840.10008.5.1.4.1.1.4",
@@ -204,8 +207,10 @@ def _care_team(mended: Json, resource: Json, source: Source) -> Json:
 
 
 def _study(mended: Json, resource: Json, source: Source) -> Json:
-    """Every series has as many instances as it says, three at most, and the study counts them."""
-    series = [_series(item, resource["id"], source) for item in mended.get("series", [])]
+    """A study has series, and every series as many instances as it says, INSTANCES_MAX at most; the study counts them."""
+    modality = next(iter(mended.get("modality", [])), {"code": "OT", "display": "Other"})
+    only = {"uid": source.uid(f"{resource['id']} series"), "number": 1, "modality": modality, "numberOfInstances": 1}
+    series = [_series(item, resource["id"], source) for item in mended.get("series") or [only]]
     kept = [item for item in resource["identifier"] if item.get("system") == "urn:dicom:uid"]
     total = sum(item["numberOfInstances"] for item in series)
     counts = {"numberOfSeries": len(series), "numberOfInstances": total}
@@ -215,12 +220,15 @@ def _study(mended: Json, resource: Json, source: Source) -> Json:
 
 
 def _series(series: Json, study: str, source: Source) -> Json:
-    keys = [f"{study} {series['uid']} {number}" for number in range(1, 1 + min(series["numberOfInstances"], 3))]
+    keys = [
+        f"{study} {series['uid']} {number}"
+        for number in range(1, 1 + min(max(series.get("numberOfInstances", 1), 1), INSTANCES_MAX))
+    ]
     sop_class = SOP_CLASSES.get(series["modality"]["code"], SECONDARY_CAPTURE)
     coding = {"system": "urn:ietf:rfc:3986", "code": f"urn:oid:{sop_class}"}
     instances = [{"uid": source.uid(key), "number": number, "sopClass": coding} for number, key in enumerate(keys, 1)]
-    description = _words(series.get("description", ""))
-    return series | {"description": description, "numberOfInstances": len(instances), "instance": instances}
+    text = {"description": _words(series["description"])} if series.get("description") else {}
+    return series | text | {"numberOfInstances": len(instances), "instance": instances}
 
 
 def _composition(mended: Json, resource: Json, source: Source) -> Json | None:

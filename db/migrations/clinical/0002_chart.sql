@@ -1,7 +1,7 @@
 -- The chart: encounters and what happened in them. FHIR R4: Encounter, Condition, Procedure, AllergyIntolerance,
 -- Immunization, Medication*, DiagnosticReport, Observation (laboratory and other), CareTeam, Consent, Appointment.
 --
--- Every fact has `sort_time`: the instant that orders it and that ranges filter (0001-01-01 where the source has none).
+-- Every fact has `sort_time`: the instant that orders it and that ranges filter (0001-01-02 where the source has none).
 -- Its main concept is `code_system, code, code_display, code_text`; further codings of the same concept are `code_translation`.
 -- Access paths lead with facility_id, so that the policy is an index condition.
 

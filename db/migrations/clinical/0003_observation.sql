@@ -78,7 +78,7 @@ BEGIN
     END LOOP;
 END $$;
 CREATE TABLE lab_result_before PARTITION OF lab_result FOR VALUES FROM (MINVALUE) TO ('2000-01-01');
-CREATE TABLE lab_result_default PARTITION OF lab_result DEFAULT;
+CREATE TABLE lab_result_after PARTITION OF lab_result FOR VALUES FROM ('2040-01-01') TO (MAXVALUE);
 
 CREATE TABLE observation (
     id uuid PRIMARY KEY,
