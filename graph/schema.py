@@ -101,8 +101,8 @@ class Query:
         args=IMAGING_SEARCH,
     )
     research_datasets: Connection[ResearchDataset] | None = field(
-        "De-identified datasets of aggregates, newest first",
-        phi=Phi.CLINICAL,
+        "De-identified datasets of aggregates, newest first; their cells are clinical facts",
+        phi=None,
         root=resolvers.research_dataset.page,
         args=PAGE,
     )
