@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from db.caller import Caller
 from db.settings import Settings, load
-from db.stores import Stores
+from db.stores import FacilityName, Stores
 from graph import demo, graphiql
 from graph.access_log import AccessLog
 from graph.auth import authenticate
@@ -71,7 +71,7 @@ class _Process:
         finally:
             await reader.close()
 
-    async def facilities(self) -> Sequence[demo.Facility]:
+    async def facilities(self) -> Sequence[FacilityName]:
         """All facilities, for the persona picker."""
         return await self._stores.facilities()
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, cast
-from uuid import UUID
+from typing import Any, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,30 +11,12 @@ from starlette.routing import BaseRoute, Route
 
 from db.errors import AppError, InvalidArgument
 from db.settings import Settings
+from db.stores import FacilityName
 from graph.auth import PERSONAS, issue
 from graph.http import json_response, read_json, refused
 
 
-class Facility(Protocol):
-    """What the picker needs to know of a facility."""
-
-    @property
-    def id(self) -> UUID:
-        """Id, the tenant of the token."""
-        ...
-
-    @property
-    def code(self) -> str:
-        """Code that a user chooses by."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """Name that a user reads."""
-        ...
-
-
-def routes(settings: Settings, facilities: Callable[[], Awaitable[Sequence[Facility]]]) -> list[BaseRoute]:
+def routes(settings: Settings, facilities: Callable[[], Awaitable[Sequence[FacilityName]]]) -> list[BaseRoute]:
     """Routes of `GET /demo/personas` and `POST /demo/token` {persona, facility}; failures are GraphQL-shaped errors."""
 
     async def personas(_request: Request) -> Response:
@@ -68,7 +49,7 @@ def routes(settings: Settings, facilities: Callable[[], Awaitable[Sequence[Facil
     ]
 
 
-def chosen(facilities: Sequence[Facility], code: object) -> Facility:
+def chosen(facilities: Sequence[FacilityName], code: object) -> FacilityName:
     """The facility of this code. Raises InvalidArgument when there is none."""
     for facility in facilities:
         if facility.code == code:

@@ -13,6 +13,7 @@ WORKERS = {
     "import": "workers.import_fhir",
     "demo": "workers.demo",
     "token": "workers.token",
+    "psql": "workers.psql",
     "summarize": "workers.summarize",
     "rollup": "workers.rollup",
     "lifecycle": "workers.lifecycle",

@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Sequence
 
 from db.errors import InvalidArgument
-from db.settings import load
+from db.settings import Settings, load
 from db.stores import FacilityName, Stores
 from graph.auth import PERSONAS, issue
 from graph.demo import chosen
 
 
-def main(argv: list[str]) -> int:
-    """Entry point. Raises InvalidArgument for an unknown facility, StoreError when the clinical store is away."""
-    parser = argparse.ArgumentParser(prog="python -m workers token", description=__doc__)
+def arguments(name: str, argv: list[str]) -> tuple[str, str | None]:
+    """Persona and facility code of a command line."""
+    parser = argparse.ArgumentParser(prog=f"python -m workers {name}")
     parser.add_argument("persona", choices=sorted(PERSONAS))
     parser.add_argument("--facility", metavar="CODE", help="code of a facility; the first one by code unless given")
     asked = parser.parse_args(argv)
-    settings = load()
+    return asked.persona, asked.facility
 
-    async def facilities() -> Sequence[FacilityName]:
-        stores = Stores(settings)
-        try:
-            return await stores.facilities()
-        finally:
-            await stores.close()
 
-    known = asyncio.run(facilities())
+async def facility_of(settings: Settings, code: str | None) -> FacilityName:
+    """Facility of a code, or the first one by code. Raises InvalidArgument where there is none, StoreError."""
+    stores = Stores(settings)
+    try:
+        known = await stores.facilities()
+    finally:
+        await stores.close()
     if not known:
         raise InvalidArgument("facility", "can't be chosen: there is none yet")
-    code = asked.facility or min(facility.code for facility in known)
-    facility = chosen(known, code)
-    print(issue(settings, asked.persona, facility.id, facility.code))
+    return chosen(known, code or min(facility.code for facility in known))
+
+
+def main(argv: list[str]) -> int:
+    """Entry point."""
+    persona, code = arguments("token", argv)
+    settings = load()
+    facility = asyncio.run(facility_of(settings, code))
+    print(issue(settings, persona, facility.id, facility.code))
     return 0

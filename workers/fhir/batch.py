@@ -52,6 +52,8 @@ class Batch:
     waiting: dict[Name, tuple[Link, str]] = field(default_factory=dict[Name, tuple[Link, str]])
     skipped: dict[Name, str] = field(default_factory=dict[Name, str])
     changed: set[Name] = field(default_factory=set[Name])
+    left: dict[UUID, tuple[UUID, Link]] = field(default_factory=dict[UUID, tuple[UUID, Link]])
+    """Encounters that change their facility: the old one, and the link with the new one."""
     documents: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     """(written, unchanged) of each collection."""
 
@@ -67,6 +69,12 @@ async def run(bulk: Bulk, notes: Notes, batch: Batch, fallback_id: UUID, *, sing
     await _plan(bulk, batch, found, fallback_id, single_facility=single_facility)
     await _write_facilities(bulk, batch, fallback_id)
     await _write_rows(bulk, batch)
+    if batch.left:
+        keys = list(batch.left)
+        sources = [source for source, _ in batch.left.values()]
+        targets = [cast(UUID, link.facility_id) for _, link in batch.left.values()]
+        await memory.follow_encounters(bulk, keys, sources, targets)
+        await notes.follow_encounters(dict(zip(keys, targets, strict=True)))
     for collection in COLLECTIONS:
         if documents := [row.values for row in batch.rows.get(collection, [])]:
             if collection == NOTES:
@@ -92,6 +100,9 @@ async def _plan(bulk: Bulk, batch: Batch, found: Known, fallback_id: UUID, *, si
             batch.skipped[item.type, item.id] = str(error)
             continue
         batch.placed.append(link)
+        before = found.facilities.get((item.type, item.id)) if item.type == "Encounter" else None
+        if before and before != link.facility_id:
+            batch.left[item.id] = (before, link)
         for row in rows:
             batch.rows[row.table].append(row)
             if row.table in TABLES and row.table not in BESIDE:
@@ -132,6 +143,9 @@ async def _write_rows(bulk: Bulk, batch: Batch) -> None:
                 batch.skipped[owner] = f"the database refuses it: {constraint}"
     if linked := batch.rows.get("report_result"):
         await bulk.fetch("clinical", memory.LINK_RESULTS, [row.values["result_id"] for row in linked])
+    if facilities := batch.rows.get("facility"):
+        ids, codes = ([row.values[column] for row in facilities] for column in ("id", "code"))
+        await bulk.fetch("clinical", memory.NAME_FACILITIES, ids, codes)
     if roles := batch.rows.get("practitioner_role"):
         await bulk.fetch("clinical", memory.ROLES, [row.values["id"] for row in roles])
 

@@ -13,7 +13,7 @@ Json = dict[str, Any]
 """A FHIR resource or element; numbers with a fraction are Decimal."""
 
 NO_TIME = datetime(1, 1, 2, tzinfo=UTC)
-"""What orders a fact whose source gives no time; PostgreSQL's driver sends it as -infinity."""
+"""What orders a fact whose source gives no time: not the first day, which PostgreSQL's driver takes for -infinity."""
 
 CPT = frozenset({"http://www.ama-assn.org/go/cpt", "urn:oid:2.16.840.1.113883.6.12"})
 """Systems of Current Procedural Terminology, which is licensed: its codes are dropped."""

@@ -38,6 +38,7 @@ class Importer:
         self._single = single_facility
         self._patients: set[UUID] = set()
         self._moved: set[UUID] = set()
+        self._left: set[tuple[UUID, UUID]] = set()
         self._pending: dict[Name, str] = {}
 
     async def file(self, path: Path, progress: Callable[[str], object]) -> None:
@@ -88,6 +89,7 @@ class Importer:
     ) -> None:
         self._moved.clear()
         self._patients.clear()
+        self._left.clear()
         for number, wave in enumerate(WAVES):
             if number == NOTES_FROM:
                 await self._settle()
@@ -112,6 +114,7 @@ class Importer:
         self._moved |= {
             link.patient_id for link in batch.placed if link.patient_id and ("Encounter", link.id) in batch.changed
         }
+        self._left |= {(source, link.patient_id) for source, link in batch.left.values() if link.patient_id}
         self._moved |= {key for kind, key in batch.changed if kind == "Patient"}
         if len(self._patients) + len(self._moved) > PATIENTS_MAX:
             await self._settle()
@@ -122,9 +125,11 @@ class Importer:
         patients = sorted(self._patients | self._moved)
         if patients:
             await memory.adopt(self._bulk, patients, self._fallback_id)
-            moved = await memory.settle_homes(self._bulk, sorted(self._moved), self._fallback_id)
-            await self._notes.settle_homes(moved)
+            await self._notes.settle_homes(await memory.settle_homes(self._bulk, sorted(self._moved)))
+            fallback = {(self._fallback_id, patient) for patient in patients}
+            await memory.leave(self._bulk, self._left if self._single else self._left | fallback)
         self._patients.clear()
+        self._left.clear()
         self._moved.clear()
 
     async def finish(self) -> None:

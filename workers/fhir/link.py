@@ -55,7 +55,7 @@ class Link:
     encounter_id: UUID | None = None
     unresolved: list[tuple[str, Target]] = field(default_factory=list[tuple[str, Target]])
     providers: set[UUID] = field(default_factory=set[UUID])
-    stubs: dict[UUID, tuple[str, Target]] = field(default_factory=dict[UUID, tuple[str, Target]])
+    stubs: dict[UUID, tuple[str | None, Target]] = field(default_factory=dict[UUID, tuple[str | None, Target]])
     """Organizations that are only referred to, with the name that the reference shows."""
 
     def target(self, reference: object, expected: str) -> Target | None:
@@ -93,7 +93,7 @@ class Link:
         if row is None:
             row = target.likely_id
             shown = string((obj(reference) or {}).get("display"))
-            self.stubs[row] = (shown or "Organization not yet imported", target)
+            self.stubs[row] = (shown, target)
         return row
 
     def fact(self) -> Json:

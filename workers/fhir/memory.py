@@ -51,14 +51,25 @@ ON CONFLICT (facility_id, provider_id) DO UPDATE
         IS DISTINCT FROM (excluded.department_id, excluded.role, excluded.specialty)
 """
 
-# A patient who is registered somewhere leaves the fallback facility, unless facts have no other place than that.
-LEAVE_FALLBACK = """/* leave_fallback_facility */
+# A patient who is registered elsewhere leaves a facility that has neither an encounter nor an appointment of theirs, nor
+# manages them: facts without an encounter are at home, and the others follow their encounter.
+LEAVE_FACILITIES = """/* leave_facilities */
 DELETE FROM clinical.registration AS t
-WHERE t.facility_id = $1 AND t.patient_id = ANY($2::uuid[])
+USING unnest($1::uuid[], $2::uuid[]) AS k (facility_id, patient_id)
+WHERE t.facility_id = k.facility_id AND t.patient_id = k.patient_id
     AND EXISTS (SELECT FROM clinical.registration AS o
         WHERE o.patient_id = t.patient_id AND o.facility_id <> t.facility_id)
+    AND NOT EXISTS (SELECT FROM clinical.patient_source AS s
+        WHERE s.patient_id = t.patient_id AND s.facility_id = t.facility_id)
     AND NOT EXISTS (SELECT FROM clinical.encounter AS e
         WHERE e.facility_id = t.facility_id AND e.patient_id = t.patient_id)
+    AND NOT EXISTS (SELECT FROM clinical.appointment AS a
+        WHERE a.facility_id = t.facility_id AND a.patient_id = t.patient_id)
+"""
+
+NAME_FACILITIES = """/* name_facilities */
+UPDATE clinical.facility AS t SET code = k.code FROM unnest($1::uuid[], $2::text[]) AS k (id, code)
+WHERE t.id = k.id AND t.code LIKE 'UNKNOWN-%' AND t.code <> k.code
 """
 
 # Facts without an encounter are at home; home is where most encounters are, which changes as encounters come in.
@@ -93,6 +104,30 @@ MOVE_FACTS: tuple[LiteralString, ...] = (
     "WHERE c.id = t.care_team_id AND c.facility_id <> t.facility_id "
     "AND (c.patient_id, t.facility_id, c.facility_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]))",
 )
+_FOLLOW = (
+    " AS t SET facility_id = m.target FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS m (encounter_id, source, target) "
+    "WHERE t.facility_id = m.source AND t.encounter_id = m.encounter_id"
+)
+FOLLOW_ENCOUNTERS: tuple[LiteralString, ...] = (
+    "UPDATE clinical.condition" + _FOLLOW,
+    "UPDATE clinical.procedure" + _FOLLOW,
+    "UPDATE clinical.allergy_intolerance" + _FOLLOW,
+    "UPDATE clinical.immunization" + _FOLLOW,
+    "UPDATE clinical.medication_request" + _FOLLOW,
+    "UPDATE clinical.medication_administration" + _FOLLOW,
+    "UPDATE clinical.care_team_participant AS t SET facility_id = m.target "
+    "FROM clinical.care_team AS c "
+    "JOIN unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS m (encounter_id, source, target) "
+    "ON c.facility_id = m.source AND c.encounter_id = m.encounter_id "
+    "WHERE t.facility_id = m.source AND t.care_team_id = c.id",
+    "UPDATE clinical.care_team" + _FOLLOW,
+    "UPDATE clinical.diagnostic_report" + _FOLLOW,
+    "UPDATE clinical.lab_result" + _FOLLOW,
+    "UPDATE clinical.observation" + _FOLLOW,
+)
+FOLLOW_VITALS = "UPDATE vitals.vital_sign" + _FOLLOW
+FOLLOW_STUDIES = "UPDATE imaging.imaging_study" + _FOLLOW
+
 MOVE_VITALS = "UPDATE vitals.vital_sign" + _FLOATS
 MOVE_STUDIES = "UPDATE imaging.imaging_study" + _FLOATS
 
@@ -103,9 +138,9 @@ _LEFT = (
     " AS t USING unnest($1::uuid[], $2::timestamptz[]) AS o (id, sort_time) "
     "WHERE t.id = o.id AND t.sort_time = o.sort_time"
 )
-LEAVE_LAB: LiteralString = "DELETE FROM clinical.lab_result" + _LEFT  # noqa: S608 - literals
-LEAVE_OTHER: LiteralString = "DELETE FROM clinical.observation" + _LEFT  # noqa: S608 - literals
-LEAVE_VITALS: LiteralString = "DELETE FROM vitals.vital_sign" + _LEFT  # noqa: S608 - literals
+LEAVE_LAB: LiteralString = "DELETE FROM clinical.lab_result" + _LEFT
+LEAVE_OTHER: LiteralString = "DELETE FROM clinical.observation" + _LEFT
+LEAVE_VITALS: LiteralString = "DELETE FROM vitals.vital_sign" + _LEFT
 
 LINK_RESULTS = """/* link_results */
 UPDATE clinical.lab_result AS t SET diagnostic_report_id = x.report_id
@@ -188,7 +223,23 @@ async def act(bulk: Bulk, pairs: Iterable[Pair]) -> None:
         await bulk.fetch("clinical", ACT, [pair[0] for pair in ordered], [pair[1] for pair in ordered])
 
 
-async def settle_homes(bulk: Bulk, patients: Sequence[UUID], fallback_id: UUID) -> dict[UUID, UUID]:
+async def follow_encounters(
+    bulk: Bulk, encounters: Sequence[UUID], sources: Sequence[UUID], targets: Sequence[UUID]
+) -> None:
+    """Moves the facts of encounters from one facility to another."""
+    for statement in FOLLOW_ENCOUNTERS:
+        await bulk.fetch("clinical", statement, encounters, sources, targets)
+    await bulk.fetch("vitals", FOLLOW_VITALS, encounters, sources, targets)
+    await bulk.fetch("imaging", FOLLOW_STUDIES, encounters, sources, targets)
+
+
+async def leave(bulk: Bulk, pairs: Iterable[Pair]) -> None:
+    """Ends registrations (facility, patient) that nothing stands for any more."""
+    if ordered := sorted(set(pairs)):
+        await bulk.fetch("clinical", LEAVE_FACILITIES, [pair[0] for pair in ordered], [pair[1] for pair in ordered])
+
+
+async def settle_homes(bulk: Bulk, patients: Sequence[UUID]) -> dict[UUID, UUID]:
     """Moves facts without an encounter to where their patient is at home now; home of each patient with a move."""
     homes = [row for row in await bulk.fetch("clinical", HOMES, patients) if row["facility_id"]]
     moves = await bulk.fetch("clinical", MOVES, [row["id"] for row in homes], [row["facility_id"] for row in homes])
@@ -198,7 +249,6 @@ async def settle_homes(bulk: Bulk, patients: Sequence[UUID], fallback_id: UUID) 
             await bulk.fetch("clinical", statement, *args)
         await bulk.fetch("vitals", MOVE_VITALS, *args)
         await bulk.fetch("imaging", MOVE_STUDIES, *args)
-    await bulk.fetch("clinical", LEAVE_FALLBACK, fallback_id, patients)
     return {row["patient_id"]: row["home"] for row in moves}
 
 

@@ -47,13 +47,18 @@ class Notes:
 
     async def settle_homes(self, homes: Mapping[UUID, UUID]) -> None:
         """Moves documents without an encounter to the facility where their patient is at home now."""
-        patients = [str(patient) for patient in homes]
-        for collection in COLLECTIONS.values():
-            floating = {"metadata.patient_id": {"$in": patients}, "metadata.encounter_id": None}
-            found = await self._mongo.worker_find(collection, floating) if patients else []
+        await self._move("patient_id", homes, {"metadata.encounter_id": None})
+
+    async def follow_encounters(self, facilities: Mapping[UUID, UUID]) -> None:
+        """Moves documents of encounters to the facility where the encounter is now."""
+        await self._move("encounter_id", facilities, {})
+
+    async def _move(self, name: str, facilities: Mapping[UUID, UUID], only: Json) -> None:
+        keys = [str(key) for key in facilities]
+        for collection in COLLECTIONS.values() if keys else ():
+            found = await self._mongo.worker_find(collection, {f"metadata.{name}": {"$in": keys}, **only})
             for document in found:
-                patient = UUID(document["metadata"]["patient_id"])
-                document["metadata"]["facility_id"] = str(homes[patient])
+                document["metadata"]["facility_id"] = str(facilities[UUID(document["metadata"][name])])
             await self._mongo.worker_upsert(collection, found)
 
     async def _delete(self, ids: Sequence[UUID]) -> None:

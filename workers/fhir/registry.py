@@ -45,6 +45,10 @@ FACILITY_CODE = re.compile(r"[A-Z0-9][A-Z0-9-]{0,31}")
 GENDERS = ("male", "female", "other", "unknown")
 
 
+UNKNOWN = "UNKNOWN-"
+"""How the code of a facility begins whose name is not known yet."""
+
+
 def facility_code(name: str, facility_id: UUID) -> str:
     """Short code of a facility that its data gives none: the beginning of its name and a hash of its id."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().upper()
@@ -52,9 +56,13 @@ def facility_code(name: str, facility_id: UUID) -> str:
     return f"{slug}-{hashlib.sha256(facility_id.bytes).hexdigest()[:8].upper()}"
 
 
-def facility(facility_id: UUID, name: str, code: str | None = None) -> Row:
-    """A facility of which only the name is known."""
-    values: Json = {"id": facility_id, "code": code or facility_code(name, facility_id), "name": name}
+def facility(facility_id: UUID, name: str | None, code: str | None = None) -> Row:
+    """A facility of which only the name is known, or nothing yet."""
+    values: Json = {
+        "id": facility_id,
+        "code": code or facility_code(name or UNKNOWN, facility_id),
+        "name": name or "Organization not yet imported",
+    }
     return Row("facility", values | {"type": None, "address": None, "telecom": []})
 
 

@@ -207,7 +207,7 @@ def _care_team(mended: Json, resource: Json, source: Source) -> Json:
 
 
 def _study(mended: Json, resource: Json, source: Source) -> Json:
-    """A study has series, and every series as many instances as it says, INSTANCES_MAX at most; the study counts them."""
+    """A study has series, and each as many instances as it says, INSTANCES_MAX at most; the study counts them."""
     modality = next(iter(mended.get("modality", [])), {"code": "OT", "display": "Other"})
     only = {"uid": source.uid(f"{resource['id']} series"), "number": 1, "modality": modality, "numberOfInstances": 1}
     series = [_series(item, resource["id"], source) for item in mended.get("series") or [only]]

@@ -354,13 +354,13 @@ query Notes {
 `,ete=`# Readings of the bedside monitors; raw, hourly or daily buckets are chosen by the range.
 query Trends {
   facility {
-    inpatients(first: 3) {
+    inpatients(first: 5) {
       nodes {
         department { name }
         patient {
           name { family given }
           latestVitalSigns { code { code display } valueQuantity { value unit } effectiveDateTime }
-          vitalTrend(code: ["8867-4", "59408-5"], from: "2026-06-29", to: "2026-06-30") {
+          vitalTrend(code: ["8867-4", "59408-5"], from: "2026-07-01", to: "2026-07-01") {
             code
             unit
             bucket
@@ -375,7 +375,7 @@ query Trends {
 query Ward {
   facility {
     name
-    departments {
+    departments(physicalType: ["wa"]) {
       name
       inpatients(first: 20) {
         nodes {
