@@ -22,7 +22,7 @@ schema: .venv/dev.stamp
 	mv .venv/schema.graphql schema.graphql
 
 bench: .venv/dev.stamp
-	.venv/bin/python -m pytest -m bench $(ARGS)
+	.venv/bin/python -m tests.bench.lab_partitions
 
 # Resolves the versions in pyproject.toml again; the second file holds the first one's versions and the tools.
 lock:

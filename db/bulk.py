@@ -278,7 +278,7 @@ class Bulk:
         else:
             target = f"{table.database}.{table.name or name}"
             await connection.execute(
-                f"CREATE TEMPORARY TABLE {stage} ON COMMIT DELETE ROWS AS SELECT {', '.join(table.columns)}, "  # noqa: S608
+                f"CREATE TEMPORARY TABLE {stage} ON COMMIT DELETE ROWS AS SELECT {', '.join(table.columns)}, "
                 f"0 AS stage_row FROM {target} WITH NO DATA"  # identifiers of TABLES only
             )
             self._staged.add(name)
@@ -311,7 +311,7 @@ def _prune(name: str, table: Table) -> str:
     same_owner = " AND ".join(f"t.{column} = s.{column}" for column in table.owner)
     same_key = " AND ".join(f"t.{column} = s.{column}" for column in table.key)
     return (
-        f"DELETE FROM {table.database}.{table.name or name} AS t "  # noqa: S608 - identifiers of TABLES only
+        f"DELETE FROM {table.database}.{table.name or name} AS t "
         f"WHERE EXISTS (SELECT FROM stage_{name} AS s WHERE {same_owner}) "
         f"AND NOT EXISTS (SELECT FROM stage_{name} AS s WHERE {same_key})"
     )
@@ -329,7 +329,7 @@ def _upsert(name: str, table: Table) -> str:
     )
     returned = ", ".join(f"t.{key}" for key in table.key)
     return (
-        f"INSERT INTO {table.database}.{table.name or name} AS t ({columns}) "  # noqa: S608 - identifiers of TABLES only
+        f"INSERT INTO {table.database}.{table.name or name} AS t ({columns}) "
         f"SELECT {columns} FROM stage_{name} WHERE stage_row >= $1 AND stage_row < $2 ORDER BY stage_row "
         f"ON CONFLICT ({keys}) DO {update if settable else 'NOTHING'} RETURNING {returned}"
     )

@@ -7,6 +7,7 @@ only where that extension was available when the database was first migrated, a 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +23,8 @@ from db.views import Column, profile_ddl
 MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK = 4_201_337
 """Key of the advisory lock that lets one migrator at a time in."""
+
+ROLE_ATTEMPTS = 10
 
 RECORD = "INSERT INTO caregraph_migration (name, sha256) VALUES ($1, $2)"
 
@@ -79,8 +82,7 @@ async def _migrate(connection: asyncpg.Connection, database: str, secret: bytes)
         "CREATE TABLE IF NOT EXISTS caregraph_migration "
         "(name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
     )
-    for statement in roles.ddl(secret):
-        await connection.execute(statement)
+    await _make_roles(connection, secret)
     done = {
         row["name"]: row["sha256"] for row in await connection.fetch("SELECT name, sha256 FROM caregraph_migration")
     }
@@ -96,6 +98,20 @@ async def _migrate(connection: asyncpg.Connection, database: str, secret: bytes)
     await _set_context_key(connection, secret)
     await _make_views(connection, database)
     return applied
+
+
+async def _make_roles(connection: asyncpg.Connection, secret: bytes) -> None:
+    """Roles belong to the whole server: migrators of its other databases may be at them at this moment."""
+    for attempt in range(ROLE_ATTEMPTS):
+        try:
+            async with connection.transaction():
+                for statement in roles.ddl(secret):
+                    await connection.execute(statement)
+            return
+        except (asyncpg.InternalServerError, asyncpg.UniqueViolationError, asyncpg.DuplicateObjectError):
+            if attempt + 1 == ROLE_ATTEMPTS:
+                raise
+            await asyncio.sleep(0.1 * (attempt + 1))
 
 
 async def _apply(connection: asyncpg.Connection, name: str, text: str, checksum: str) -> None:

@@ -69,9 +69,7 @@ def _forms(path: Path, profile: Profile, entries: Mapping[str, str] | None) -> M
     except ValueError as error:
         raise SettingsError(f"{path.name}: [{profile.value}] {error}.") from None
     if named.get(Phi.DATE) not in (Form.SHOW, Form.YEAR):
-        raise SettingsError(
-            f"{path.name}: [{profile.value}] DATE must be SHOW or YEAR: lists are ordered by it."
-        )
+        raise SettingsError(f"{path.name}: [{profile.value}] DATE must be SHOW or YEAR: lists are ordered by it.")
     return {kind: named.get(kind, Form.HIDE) for kind in Phi}
 
 

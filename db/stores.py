@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
 from db.archive import Archive
-from db.errors import StoreError
+from db.caller import Caller, Profile
+from db.errors import StoreError, StoreOverloaded
 from db.mongo import Mongo
-from db.postgres import Postgres
+from db.postgres import POOL_MAX, Postgres
 from db.settings import Settings
 from db.warehouse import Warehouse
 
@@ -30,7 +32,8 @@ class Stores:
     """Clinical, imaging and vitals (PostgreSQL), notes (MongoDB), archive (S3) and warehouse (Snowflake)."""
 
     def __init__(self, settings: Settings) -> None:
-        timeout_s = settings.store_timeout_s
+        self._timeout_s = timeout_s = settings.store_timeout_s
+        self._places = {profile: asyncio.Semaphore(POOL_MAX) for profile in Profile}
         self.clinical = Postgres("clinical", settings.clinical_url, settings.secret, timeout_s)
         self.imaging = Postgres("imaging", settings.imaging_url, settings.secret, timeout_s)
         self.vitals = Postgres("vitals", settings.vitals_url, settings.secret, timeout_s)
@@ -38,6 +41,24 @@ class Stores:
         self.archive = Archive("archive", settings.archive_url, timeout_s)
         self.warehouse = Warehouse("warehouse", settings.warehouse_url, timeout_s)
         self._all = (self.clinical, self.imaging, self.vitals, self.notes, self.archive, self.warehouse)
+
+    @asynccontextmanager
+    async def place(self, caller: Caller) -> AsyncGenerator[None]:
+        """A place among the requests of a profile: as many as a pool has connections.
+
+        A request holds one connection of each database that it reads; with more requests than connections, two could
+        wait for each other's. Raises StoreOverloaded when no place gets free in time.
+        """
+        places = self._places[caller.profile]
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await places.acquire()
+        except TimeoutError:
+            raise StoreOverloaded(self.clinical.name) from None
+        try:
+            yield
+        finally:
+            places.release()
 
     async def close(self) -> None:
         """Closes every store, even when one fails to."""

@@ -65,11 +65,12 @@ class _Process:
     @asynccontextmanager
     async def session(self, caller: Caller) -> AsyncGenerator[Context]:
         """The context of one operation; its snapshots end with it."""
-        reader = Reader(self._stores, caller)
-        try:
-            yield Context(reader, self._cursor_key)
-        finally:
-            await reader.close()
+        async with self._stores.place(caller):
+            reader = Reader(self._stores, caller)
+            try:
+                yield Context(reader, self._cursor_key)
+            finally:
+                await reader.close()
 
     async def facilities(self) -> Sequence[FacilityName]:
         """All facilities, for the persona picker."""

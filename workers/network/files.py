@@ -1,9 +1,11 @@
-"""Writes the network as FHIR files: what was simulated and added for each facility, and its monitors' readings."""
+"""Writes the network as a FHIR bulk export: one NDJSON file of each type, simulated and added resources alike."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 from uuid import UUID
 
 import orjson
@@ -28,31 +30,34 @@ GUESTS = 3
 
 
 def write_network(simulated: Sequence[list[Json]], folder: Path, seed: int, minutes: int) -> list[Visit]:
-    """Writes one NDJSON file for each facility and one for its monitors; the current stays that were made.
+    """Writes the files into a new folder; the current stays that were made.
 
     `simulated` has the resources of one hospital for each of FACILITIES; `minutes` is how long the monitors have run.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     made: list[Visit] = []
     guests: list[Json] = []
-    for number, (facility, resources) in enumerate(zip(FACILITIES, simulated, strict=True), 1):
-        source = Source(facility, seed)
-        own = repaired(resources, source)
-        stays = current_stays(own, source, STAYS_MAX)
-        name = f"{number}-{facility.code.lower()}"
-        _write(folder / f"{name}.ndjson", _facility(own, guests, stays, source))
-        monitored = (reading for stay in stays[:MONITORED] for reading in readings(stay, minutes))
-        _write(folder / f"{name}-monitors.ndjson", monitored)
-        made += [_current(stay, facility.id) for stay in stays]
-        guests = list(of(own, "Patient"))[:GUESTS]
+    with _export(folder) as write:
+        for facility, resources in zip(FACILITIES, simulated, strict=True):
+            source = Source(facility, seed)
+            own = repaired(resources, source)
+            stays = current_stays(own, source, STAYS_MAX)
+            for resource in _resources(own, guests, stays, source, minutes):
+                write(resource)
+            made += [_current(stay, facility.id) for stay in stays]
+            guests = list(of(own, "Patient"))[:GUESTS]
     return made
 
 
-def _facility(own: list[Json], guests: list[Json], stays: Sequence[Stay], source: Source) -> Iterable[Json]:
+def _resources(
+    own: list[Json], guests: list[Json], stays: Sequence[Stay], source: Source, minutes: int
+) -> Iterator[Json]:
+    """All resources of one facility."""
     yield from own
     for stay in stays:
         yield from stay_resources(stay)
         yield from stay_plan(stay)
+    for stay in stays[:MONITORED]:
+        yield from readings(stay, minutes)
     yield from chronic_plans(own, source)
     yield from consents(own, source)
     yield from appointments(own, source)
@@ -63,7 +68,17 @@ def _current(stay: Stay, facility_id: UUID) -> Visit:
     return Visit(facility_id, UUID(stay.patient["id"]), UUID(stay.encounter["id"]), stay.admitted)
 
 
-def _write(path: Path, resources: Iterable[Json]) -> None:
-    with path.open("wb") as file:
-        for resource in resources:
-            file.write(orjson.dumps(resource) + b"\n")
+@contextmanager
+def _export(folder: Path) -> Generator[Callable[[Json], None]]:
+    """Takes resources one by one, each into the file of its type."""
+    folder.mkdir(parents=True)
+    files: dict[str, BinaryIO] = {}
+    with ExitStack() as stack:
+
+        def write(resource: Json) -> None:
+            name = resource["resourceType"]
+            if name not in files:
+                files[name] = stack.enter_context((folder / f"{name}.ndjson").open("wb"))
+            files[name].write(orjson.dumps(resource) + b"\n")
+
+        yield write

@@ -1,0 +1,73 @@
+"""Settings: every bad value stops the start with a message that names the variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from db.errors import SettingsError
+from db.settings import load
+
+GOOD = {
+    "CAREGRAPH_SECRET": "s" * 32,
+    "CAREGRAPH_CLINICAL_URL": "postgresql://u:p@127.0.0.1:5432/clinical",
+    "CAREGRAPH_IMAGING_URL": "postgresql://u:p@127.0.0.1:5432/imaging",
+    "CAREGRAPH_VITALS_URL": "postgresql://u:p@127.0.0.1:5432/vitals",
+    "CAREGRAPH_NOTES_URL": "mongodb://u:p@127.0.0.1:27017/caregraph",
+    "CAREGRAPH_ARCHIVE_URL": "http://k:s@127.0.0.1:9000/bucket",
+    "CAREGRAPH_WAREHOUSE_URL": "snowflake://u:p@127.0.0.1:443/db/schema?account=a",
+}
+BAD = [
+    ("CAREGRAPH_SECRET", "short"),
+    ("CAREGRAPH_PORT", "0"),
+    ("CAREGRAPH_PORT", "65536"),
+    ("CAREGRAPH_PORT", "eighty"),
+    ("CAREGRAPH_PORT", "٣"),
+    ("CAREGRAPH_DEMO", "yes"),
+    ("CAREGRAPH_STORE_TIMEOUT_S", "0"),
+    ("CAREGRAPH_CLINICAL_URL", "mysql://u:p@127.0.0.1/x"),
+    ("CAREGRAPH_CLINICAL_URL", "postgresql:///nohost"),
+    ("CAREGRAPH_NOTES_URL", "mongodb://u:p@127.0.0.1:port/x"),
+    ("CAREGRAPH_ARCHIVE_URL", "s3://bucket"),
+    ("CAREGRAPH_WAREHOUSE_URL", "nonsense"),
+]
+
+
+def test_good_settings_load(tmp_path: Path) -> None:
+    settings = load({**GOOD, "CAREGRAPH_DATA": str(tmp_path)})
+    assert (settings.port, settings.demo, settings.store_timeout_s) == (8000, True, 5)
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_bad_value_is_refused_by_name_and_not_quoted(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load({**GOOD, "CAREGRAPH_DATA": str(tmp_path), name: value})
+    assert name in refused.value.message
+    assert value == "0" or value not in refused.value.message
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_missing_value_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    given = {key: value for key, value in GOOD.items() if key != name}
+    with pytest.raises(SettingsError, match=name):
+        load({**given, "CAREGRAPH_DATA": str(tmp_path)})
+
+
+def test_the_environment_wins_over_the_data_directory(tmp_path: Path) -> None:
+    lines = [f"{key}={value}" for key, value in GOOD.items()]
+    (tmp_path / "stores.env").write_text("\n".join(lines))
+    other = "postgresql://u:p@127.0.0.1:1/other"
+    settings = load({"CAREGRAPH_DATA": str(tmp_path), "CAREGRAPH_VITALS_URL": other})
+    assert settings.vitals_url == other
+    assert settings.clinical_url == GOOD["CAREGRAPH_CLINICAL_URL"]
+
+
+def test_every_variable_is_in_the_readme() -> None:
+    root = Path(__file__).parents[1]
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    source = (root / "db" / "settings.py").read_text(encoding="utf-8")
+    names = {word.strip('":,.)`') for word in source.split() if word.strip('"(').startswith("CAREGRAPH_")}
+    assert len(names) > 10
+    for name in names:
+        assert name.split(":")[0] in readme, name
