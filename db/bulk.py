@@ -5,7 +5,8 @@ SQL identifiers come from TABLES alone; values are COPY data or parameters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, LiteralString
@@ -190,6 +191,18 @@ class Written:
     """Rows that the database does not take, and the constraint that says so."""
 
 
+@contextmanager
+def _mapped(database: str) -> Generator[None]:
+    """The driver's failures as errors of ours; its texts may hold values."""
+    try:
+        yield
+    except REFUSALS as error:
+        why = getattr(error, "constraint_name", None) or type(error).__name__
+        raise Refused(f"the {database} database refuses a value: {why}") from None
+    except DOWN:
+        raise StoreUnavailable(database) from None
+
+
 class Bulk:
     """One connection of the worker role to each database, each with at most one transaction."""
 
@@ -210,21 +223,24 @@ class Bulk:
         return cls(urls, configured.secret)
 
     async def fetch(self, database: str, sql: LiteralString, *args: object) -> Sequence[asyncpg.Record]:
-        """Rows of one statement, inside the open transaction. Raises StoreUnavailable."""
+        """Rows of one statement, inside the open transaction. Raises Refused, StoreUnavailable."""
         connection = await self._begun(database)
-        return await connection.fetch(sql, *args)
+        with _mapped(database):
+            return await connection.fetch(sql, *args)
 
     async def commit(self) -> None:
         """Ends the transactions: clinical last, because it holds what says that a resource is done."""
         for database in ("vitals", "imaging", "clinical"):
             if transaction := self._open.pop(database, None):
-                await transaction.commit()
+                with _mapped(database):
+                    await transaction.commit()
 
     async def rollback(self) -> None:
         """Drops what is not committed."""
         while self._open:
-            _, transaction = self._open.popitem()
-            await transaction.rollback()
+            database, transaction = self._open.popitem()
+            with _mapped(database):
+                await transaction.rollback()
         self._staged.clear()
 
     async def close(self) -> None:
@@ -235,7 +251,7 @@ class Bulk:
     async def upsert(self, table_name: str, rows: Sequence[Values]) -> Written:
         """Inserts or updates rows; of rows with the same key the last one counts.
 
-        A row that breaks a constraint costs itself only. Raises StoreUnavailable.
+        A row that breaks a constraint costs itself only. Raises Refused, StoreUnavailable.
         """
         table = TABLES[table_name]
         unique: dict[Key, Values] = {}
@@ -243,14 +259,15 @@ class Bulk:
             key = tuple(row[column] for column in table.key)
             unique[key] = _least(unique[key], row) if table.merged and key in unique else row
         connection = await self._begun(table.database)
-        await self._stage(connection, table_name, [tuple(row[c] for c in table.columns) for row in unique.values()])
-        if table_name == "lab_result":
-            await connection.execute(FILL_REPORTS)
-        if table.owner:
-            await connection.execute(_prune(table_name, table))
         keys = list(unique)
         refused: dict[Key, str] = {}
-        changed = await self._insert(connection, table_name, keys, range(len(keys)), refused)
+        with _mapped(table.database):
+            await self._stage(connection, table_name, [tuple(row[c] for c in table.columns) for row in unique.values()])
+            if table_name == "lab_result":
+                await connection.execute(FILL_REPORTS)
+            if table.owner:
+                await connection.execute(_prune(table_name, table))
+            changed = await self._insert(connection, table_name, keys, range(len(keys)), refused)
         return Written(frozenset(changed), refused)
 
     async def _insert(
@@ -283,21 +300,16 @@ class Bulk:
             )
             self._staged.add(name)
         numbered = [(*record, row) for row, record in enumerate(records)]
-        try:
-            await connection.copy_records_to_table(stage, records=numbered, columns=[*table.columns, "stage_row"])
-        except REFUSALS:
-            raise Refused(f"a value does not fit table {name}") from None
+        await connection.copy_records_to_table(stage, records=numbered, columns=[*table.columns, "stage_row"])
 
     async def _begun(self, database: str) -> asyncpg.Connection:
-        try:
+        with _mapped(database):
             if database not in self._connections:
                 self._connections[database] = await asyncpg.connect(self._urls[database], timeout=30)
                 await _set_codec(self._connections[database])
             if database not in self._open:
                 self._open[database] = self._connections[database].transaction()
                 await self._open[database].start()
-        except DOWN:
-            raise StoreUnavailable(database) from None
         return self._connections[database]
 
 

@@ -30,6 +30,11 @@ TEXT_FORMS = {
 }
 """Masked forms of one text; a form that does not fit a column's type hides it."""
 
+TELECOM_KINDS = (Phi.PHONE, Phi.FAX, Phi.EMAIL)
+"""Kinds of a list of ContactPoint, each point by its system (declared BY_SYSTEM)."""
+CONTACT_KINDS = (Phi.NAME, Phi.GEOGRAPHY, *TELECOM_KINDS)
+"""Kinds inside Patient.contact (declared CONTACT); without the name nothing of it is shown."""
+
 
 SEARCH = "access.search_patients(text[], text, numeric, uuid, int)"
 """Runs past row-level security, inside the verified facility; only who may read names may search by them."""
@@ -37,7 +42,7 @@ SEARCH = "access.search_patients(text[], text, numeric, uuid, int)"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One declared column: its table, PostgreSQL type, PHI kind ('NONE', 'BY_KIND' or a Phi) and place."""
+    """One declared column: its table, PostgreSQL type, PHI kind ('NONE', 'BY_KIND', 'BY_SYSTEM', 'CONTACT' or a Phi)."""
 
     table: str
     name: str
@@ -82,7 +87,26 @@ def masked(profile: Profile, column: Column) -> str:
             f"WHEN '{kind.value}' THEN {_formed(form(profile, kind), column)}" for kind in IDENTIFIER_KINDS
         )
         return f"CASE kind {cases} END"
+    if column.kind == "BY_SYSTEM":
+        return _parts("access.mask_telecom", column, _shown(profile, TELECOM_KINDS), TELECOM_KINDS)
+    if column.kind == "CONTACT":
+        shown = _shown(profile, CONTACT_KINDS) if form(profile, Phi.NAME) is Form.SHOW else []
+        return _parts("access.mask_contact", column, shown, CONTACT_KINDS)
     return _formed(form(profile, Phi(column.kind)), column)
+
+
+def _shown(profile: Profile, kinds: Sequence[Phi]) -> Sequence[Phi]:
+    return [kind for kind in kinds if form(profile, kind) is Form.SHOW]
+
+
+def _parts(function: str, column: Column, shown: Sequence[Phi], kinds: Sequence[Phi]) -> str:
+    """Expression of a list whose entries have several kinds, of which some are shown."""
+    if not shown:
+        return f"NULL::{column.type}"
+    if len(shown) == len(kinds):
+        return f'"{column.name}"'
+    listed = ",".join(kind.value for kind in shown)
+    return f"{function}(\"{column.name}\", '{{{listed}}}')"
 
 
 def _formed(wanted: Form, column: Column) -> str:

@@ -16,7 +16,7 @@ from workers.network.facilities import FACILITIES
 
 pytest_plugins = ["tests.embedded_stores", "tests.served"]
 
-POPULATION = 30
+POPULATION = 20
 """People in the catchment of each hospital of the tests' small network."""
 MINUTES = 30
 """How long its bedside monitors have run."""

@@ -80,7 +80,7 @@ def clean(value: Any) -> Any:
 
 
 def _is_cpt(value: object) -> bool:
-    return isinstance(value, dict) and cast(Json, value).get("system") in CPT
+    return isinstance(value, dict) and str(cast(Json, value).get("system")) in CPT
 
 
 def visible(text: object) -> str | None:

@@ -51,8 +51,8 @@ ON CONFLICT (facility_id, provider_id) DO UPDATE
         IS DISTINCT FROM (excluded.department_id, excluded.role, excluded.specialty)
 """
 
-# A patient who is registered elsewhere leaves a facility that has neither an encounter nor an appointment of theirs, nor
-# manages them: facts without an encounter are at home, and the others follow their encounter.
+# A patient who is registered elsewhere leaves a facility that has neither an encounter nor an appointment of theirs,
+# nor manages them: facts without an encounter are at home, and the others follow their encounter.
 LEAVE_FACILITIES = """/* leave_facilities */
 DELETE FROM clinical.registration AS t
 USING unnest($1::uuid[], $2::uuid[]) AS k (facility_id, patient_id)
@@ -105,7 +105,8 @@ MOVE_FACTS: tuple[LiteralString, ...] = (
     "AND (c.patient_id, t.facility_id, c.facility_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]))",
 )
 _FOLLOW = (
-    " AS t SET facility_id = m.target FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS m (encounter_id, source, target) "
+    " AS t SET facility_id = m.target "
+    "FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS m (encounter_id, source, target) "
     "WHERE t.facility_id = m.source AND t.encounter_id = m.encounter_id"
 )
 FOLLOW_ENCOUNTERS: tuple[LiteralString, ...] = (
@@ -126,10 +127,15 @@ FOLLOW_ENCOUNTERS: tuple[LiteralString, ...] = (
     "UPDATE clinical.observation" + _FOLLOW,
 )
 FOLLOW_VITALS = "UPDATE vitals.vital_sign" + _FOLLOW
-FOLLOW_STUDIES = "UPDATE imaging.imaging_study" + _FOLLOW
+# Objects of the archive lie under the facility's prefix: a study that has some stays.
+_NO_OBJECTS = (
+    " AND NOT EXISTS (SELECT FROM imaging.imaging_series AS s JOIN imaging.imaging_instance AS i "
+    "ON i.imaging_series_id = s.id WHERE s.imaging_study_id = t.id AND i.s3_key IS NOT NULL)"
+)
+FOLLOW_STUDIES = "UPDATE imaging.imaging_study" + _FOLLOW + _NO_OBJECTS
 
 MOVE_VITALS = "UPDATE vitals.vital_sign" + _FLOATS
-MOVE_STUDIES = "UPDATE imaging.imaging_study" + _FLOATS
+MOVE_STUDIES = "UPDATE imaging.imaging_study" + _FLOATS + _NO_OBJECTS
 
 PLACES = """/* places_of_observations */
 SELECT resource_id, place, sort_time FROM clinical.observation_place WHERE resource_id = ANY($1::uuid[])

@@ -229,7 +229,7 @@ def _us_core(resource: Json, name: str) -> str | None:
     """Text of a US Core extension: of its `text` part, of its OMB category, or its own code."""
     for item in objects(resource.get("extension")):
         if item.get("url") == US_CORE + name:
-            parts = {part.get("url"): part for part in objects(item.get("extension"))}
+            parts = {str(part.get("url")): part for part in objects(item.get("extension"))}
             text = string(parts.get("text", {}).get("valueString"))
             category = obj(parts.get("ombCategory", {}).get("valueCoding")) or {}
             return text or string(category.get("display")) or string(item.get("valueCode"))

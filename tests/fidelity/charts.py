@@ -1,0 +1,125 @@
+"""A patient's whole chart out of the graph: every relation to its last page, as a clinician of each facility."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from db.stores import FacilityName
+from tests.asking import Graph
+from tests.fidelity.files import Json
+
+PAGE = 40
+"""Entries of one page: small enough that the larger charts need many."""
+
+CONCEPT = "{ coding { system code display } text }"
+QUANTITY = "{ value comparator unit system code }"
+VALUE = f"valueQuantity {QUANTITY} valueCodeableConcept {CONCEPT} valueString dataAbsentReason {CONCEPT}"
+OBSERVED = f"""
+    id encounter {{ id }} status effectiveDateTime issued {VALUE} valueDateTime
+    component {{ code {CONCEPT} {VALUE} }} interpretation {CONCEPT}
+    referenceRange {{ low {QUANTITY} high {QUANTITY} text }}
+"""
+PERSON = f"""
+    gender birthDate deceasedDateTime name {{ use family given prefix suffix }} telecom {{ system value use }}
+    address {{ use line city state postalCode country }} maritalStatus {CONCEPT} identifier {{ system value }}
+"""
+RELATIONS = {
+    "encounters": f"""
+        id status class type {CONCEPT} periodStart periodEnd reasonCode {CONCEPT} facility {{ name }} partOf {{ id }}
+    """,
+    "conditions": f"""
+        id encounter {{ id }} clinicalStatus verificationStatus category code {CONCEPT} onsetDateTime abatementDateTime
+        recordedDate
+    """,
+    "labResults": f"{OBSERVED} test {{ code {CONCEPT} }}",
+    "observations": f"{OBSERVED} code {CONCEPT} category",
+    "vitalSigns": f"""
+        id encounter {{ id }} status code {{ system code display }} panel {{ code }} valueQuantity {QUANTITY}
+        dataAbsentReason {{ coding {{ code }} }} effectiveDateTime
+    """,
+    "diagnosticReports": f"""
+        id encounter {{ id }} status code {CONCEPT} category {CONCEPT} effectiveDateTime issued
+        results(first: 100) {{ nodes {{ id }} }}
+    """,
+    "clinicalNotes": f"id encounter {{ id }} status docStatus type {CONCEPT} category {CONCEPT} date text",
+    "carePlans": f"""
+        id encounter {{ id }} status intent title category {CONCEPT} period {{ start end }} addresses goals {{ id }}
+        activity {{ code {CONCEPT} status description location }}
+    """,
+    "goals": f"""
+        id encounter {{ id }} lifecycleStatus achievementStatus description {CONCEPT} startDate
+        target {{ measure {CONCEPT} detailQuantity {QUANTITY} detailString dueDate }}
+    """,
+    "procedures": f"""
+        id encounter {{ id }} status code {CONCEPT} reason {CONCEPT} performedStart performedEnd
+    """,
+    "immunizations": f"""
+        id encounter {{ id }} status vaccineCode {CONCEPT} occurrenceDateTime occurrenceString primarySource lotNumber
+        doseQuantity {QUANTITY}
+    """,
+    "allergyIntolerances": f"""
+        id encounter {{ id }} clinicalStatus verificationStatus type category criticality code {CONCEPT} onsetDateTime
+        recordedDate reaction {{ manifestation {CONCEPT} severity description }}
+    """,
+    "medicationRequests": f"""
+        id encounter {{ id }} status intent priority authoredOn medication {{ code {CONCEPT} }} reason {CONCEPT}
+        dosageInstruction {{ sequence text frequency periodUnit asNeeded dose {QUANTITY} }}
+    """,
+    "imagingStudies": f"""
+        id encounter {{ id }} uid status started modality procedureCode {CONCEPT} numberOfSeries numberOfInstances
+        series(first: 100) {{
+            uid number modality bodySite {{ system code display }} started numberOfInstances
+            instances(first: 100) {{ uid number title sopClass }}
+        }}
+    """,
+}
+"""What is asked of each relation of a patient."""
+
+
+def page(relations: Sequence[str], size: int) -> str:
+    """Query for one page of each of these relations, each after a cursor of its own."""
+    cursors = " ".join(f"${relation}: String" for relation in relations)
+    asked = " ".join(
+        f"{relation}(first: {size}, after: ${relation}) {{ nodes {{ {RELATIONS[relation]} }} "
+        "pageInfo { hasNextPage endCursor } }"
+        for relation in relations
+    )
+    return f"query ($id: ID!, {cursors}) {{ patient(id: $id) {{ {PERSON} {asked} }} }}"
+
+
+async def at_facility(graph: Graph, patient: str, facility: FacilityName, size: int = PAGE) -> tuple[Json, Any]:
+    """The facts that a clinician of one facility reads, by relation, and the patient's own elements."""
+    found: dict[str, list[Json]] = {relation: [] for relation in RELATIONS}
+    cursors: dict[str, str | None] = dict.fromkeys(RELATIONS)
+    person: Json = {}
+    while cursors:
+        variables: Json = {"id": patient, **cursors}
+        answer = await graph.ask(page(list(cursors), size), facility=facility, **variables)
+        assert answer.errors == []
+        shown = answer.data["patient"]
+        assert shown is not None
+        after: dict[str, str | None] = {}
+        for relation in cursors:
+            connection = shown.pop(relation)
+            assert len(connection["nodes"]) <= size
+            found[relation] += connection["nodes"]
+            if connection["pageInfo"]["hasNextPage"]:
+                after[relation] = connection["pageInfo"]["endCursor"]
+        person, cursors = shown, after
+    return found, person
+
+
+async def whole_chart(
+    graph: Graph, patient: str, facilities: Sequence[FacilityName], size: int = PAGE
+) -> tuple[dict[str, list[Json]], list[Json]]:
+    """Facts of all facilities by relation, and the patient's own elements as each facility shows them."""
+    facts: dict[str, list[Json]] = defaultdict(list)
+    people: list[Json] = []
+    for facility in facilities:
+        found, person = await at_facility(graph, patient, facility, size)
+        people.append(person)
+        for relation, nodes in found.items():
+            facts[relation] += nodes
+    return facts, people
