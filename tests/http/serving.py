@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from db.caller import Caller
 from db.settings import Settings, load
+from db.stores import FacilityName
 from graph import demo
 from graph.access_log import AccessLog
 from graph.auth import authenticate, issue
@@ -137,15 +138,6 @@ def small_settings() -> Settings:
             "CAREGRAPH_WAREHOUSE_URL": "snowflake://127.0.0.1/none",
         }
     )
-
-
-@dataclass(frozen=True, slots=True)
-class FacilityName:
-    """A facility to pick."""
-
-    id: UUID
-    code: str
-    name: str
 
 
 async def facilities() -> list[FacilityName]:
