@@ -7,8 +7,10 @@ asyncpg has no pipeline mode, so BEGIN and the context travel as one simple-prot
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
 from typing import Any, LiteralString, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -56,11 +58,12 @@ def statement_name(sql: str) -> str:
 
 
 async def _prepare(connection: asyncpg.Connection) -> None:
+    """jsonb from and to parsed JSON; a number with a fraction keeps its digits, which a float would not."""
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
         encoder=lambda value: b"\x01" + orjson.dumps(value),
-        decoder=lambda raw: orjson.loads(raw[1:]),
+        decoder=lambda raw: json.loads(raw[1:], parse_float=Decimal),
         format="binary",
     )
 

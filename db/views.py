@@ -32,6 +32,8 @@ TEXT_FORMS = {
 
 TELECOM_KINDS = (Phi.PHONE, Phi.FAX, Phi.EMAIL)
 """Kinds of a list of ContactPoint, each point by its system (declared BY_SYSTEM)."""
+FRAGMENT_KINDS = (Phi.FREE_TEXT, Phi.DATE)
+"""Kinds of parts of a clinical FHIR fragment (declared FRAGMENT), which as a whole is CLINICAL."""
 CONTACT_KINDS = (Phi.NAME, Phi.GEOGRAPHY, *TELECOM_KINDS)
 """Kinds inside Patient.contact (declared CONTACT); without the name nothing of it is shown."""
 
@@ -42,7 +44,7 @@ SEARCH = "access.search_patients(text[], text, numeric, uuid, int)"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One declared column: its table, PostgreSQL type, PHI kind ('NONE', 'BY_KIND', 'BY_SYSTEM', 'CONTACT' or a Phi)."""
+    """One declared column: its table, PostgreSQL type, PHI kind ('NONE', 'BY_KIND', 'BY_SYSTEM', 'CONTACT', 'FRAGMENT' or a Phi)."""
 
     table: str
     name: str
@@ -92,7 +94,10 @@ def masked(profile: Profile, column: Column) -> str:
     if column.kind == "CONTACT":
         shown = _shown(profile, CONTACT_KINDS) if form(profile, Phi.NAME) is Form.SHOW else []
         return _parts("access.mask_contact", column, shown, CONTACT_KINDS)
-    return _formed(form(profile, Phi(column.kind)), column)
+    if column.kind == "FRAGMENT" and form(profile, Phi.CLINICAL) is Form.SHOW:
+        hidden = ",".join(kind.value for kind in FRAGMENT_KINDS if form(profile, kind) is not Form.SHOW)
+        return f"access.mask_fragment({name}, '{{{hidden}}}')" if hidden else name
+    return _formed(form(profile, Phi.CLINICAL if column.kind == "FRAGMENT" else Phi(column.kind)), column)
 
 
 def _shown(profile: Profile, kinds: Sequence[Phi]) -> Sequence[Phi]:

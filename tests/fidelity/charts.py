@@ -23,7 +23,7 @@ OBSERVED = f"""
 """
 PERSON = f"""
     gender birthDate deceasedDateTime name {{ use family given prefix suffix }} telecom {{ system value use }}
-    address {{ use line city state postalCode country }} maritalStatus {CONCEPT} identifier {{ system value }}
+    address {{ use line city state postalCode country }} maritalStatus {CONCEPT} identifier {{ system }}
 """
 RELATIONS = {
     "encounters": f"""

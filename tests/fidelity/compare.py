@@ -25,6 +25,8 @@ def canonical(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     given = cast(Json, value)
+    if isinstance(given.get("id"), str):  # the graph names its own type before an id, the files name FHIR's
+        given = given | {"id": given["id"].partition("/")[2]}
     labels = ("display", "text") if "coding" in given else ("display",)
     seen: Json = {
         key: visible(item) if key in labels and item else canonical(item) for key, item in sorted(given.items())

@@ -84,7 +84,7 @@ class Chart:
                 for item in elements(content.get("address"))
             ],
             "maritalStatus": concept(content.get("maritalStatus")),
-            "identifier": [pick(item, "system", "value") for item in elements(content.get("identifier"))],
+            "identifier": [pick(item, "system") for item in elements(content.get("identifier"))],
         }
 
     def _of(self, resource_type: str) -> list[Resource]:

@@ -197,6 +197,8 @@ class Maker:
         panel = coded("51990-0", LOINC, "Basic metabolic panel")
         results = [{"reference": f"Observation/{item['id']}"} for item in found[:7]]
         told = self.fact("DiagnosticReport", status="final", code=panel, issued=self.moment(), result=results)
+        for item in found[:7]:
+            item["encounter"] = told["encounter"]
         surveys = [self.observation("survey", coded("44261-6", LOINC, "PHQ-9"), **value) for value in self.values()]
         return [*found, twin, *surveys, told]
 

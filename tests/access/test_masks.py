@@ -1,0 +1,155 @@
+"""Masked forms: what is masked never shows its value, in no store, and an answer names each masked field by its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from db.caller import Profile
+from db.mongo import mask
+from db.notes_schema import COLLECTIONS, Collection
+from db.policy import Form, Phi, form
+from tests.asking import Graph
+
+FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+TEXTS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30), min_size=1, max_size=40)
+FORMS = "SELECT v, access.mask_last4(v), access.mask_initial(v) FROM unnest($1::text[]) AS given (v)"
+YEARS = "SELECT v, access.mask_year(v) FROM unnest($1::text[]) AS given (v)"
+BIRTH_YEARS = """
+SELECT birth, died, access.mask_birth_year(birth, died), extract(year FROM now())::int
+FROM unnest($1::text[], $2::text[]) AS given (birth, died)"""
+ADDRESS = """
+SELECT access.mask_address(jsonb_build_array(jsonb_build_object('line', jsonb_build_array($1::text), 'city', $1::text,
+    'district', $1::text, 'text', $1::text, 'state', 'MA', 'country', 'US', 'postalCode', $2::text)))"""
+SPARSE = "036 059 102 202 203 204 205 369 556 692 753 772 821 823 878 879 884 893".split()
+"""Prefixes in use of which fewer than 20,001 people live in each (2020 Census)."""
+TELECOM = "SELECT access.mask_telecom($1::text::jsonb, $2::text[])::text"
+
+
+async def rows(graph: Graph, sql: str, *args: object) -> Sequence[Any]:
+    """Rows of a statement over the masks alone."""
+    return await graph.stores.clinical.worker_fetch(sql, *args)  # pyright: ignore[reportArgumentType] - constants above
+
+
+@FEW
+@given(texts=TEXTS)
+async def test_texts_keep_four_characters_or_one(graph: Graph, texts: list[str]) -> None:
+    for value, last4, initial in await rows(graph, FORMS, texts):
+        assert last4 == ("***" + value[-4:] if len(value) > 7 else "***")
+        assert initial == value[:1] + "."
+        assert len(value) < 4 or value not in last4
+        assert len(value) < 3 or value not in initial
+
+
+@FEW
+@given(dates=st.lists(st.dates(), min_size=1, max_size=40))
+async def test_dates_keep_their_year(graph: Graph, dates: list[Any]) -> None:
+    written = [form for date in dates for form in (f"{date}", f"{date}T12:30:00+02:00", f"{date}"[:7])]
+    for value, year in await rows(graph, YEARS, written):
+        assert year == value[:4]
+        assert re.fullmatch(r"\d{4}", year)
+
+
+async def test_no_year_of_birth_tells_an_age_over_89(graph: Graph) -> None:
+    now = datetime.now(UTC).year
+    lives = [
+        (f"{end - age}{rest}", died)
+        for age in (0, 1, 88, 89, 90, 91, 120)
+        for rest in ("", "-01", "-01-01", "-12-31")
+        for end, died in ((now, None), (2001, "2001"), (2001, "2001-12-31"), (1990, "1990-01-01T00:00:00Z"))
+    ]
+    births, deaths = zip(*lives, strict=True)
+    shown = 0
+    for birth, died, year, this_year in await rows(graph, BIRTH_YEARS, list(births), list(deaths)):
+        age_at_most = int(died[:4] if died else this_year) - int(birth[:4])
+        assert year == (birth[:4] if age_at_most < 90 else None)
+        shown += year is not None
+    assert shown == len(lives) * 4 // 7
+
+
+@FEW
+@given(street=st.text(st.characters(codec="ascii", categories=["L"]), min_size=6, max_size=20), five=st.text("0123456789", min_size=5, max_size=5))
+async def test_addresses_keep_state_and_three_digits(graph: Graph, street: str, five: str) -> None:
+    for postal_code in (five, f"{five}-1234"):
+        [[[masked]]] = await rows(graph, ADDRESS, street, postal_code)
+        assert masked.keys() == {"state", "country", "postalCode"}
+        assert masked["postalCode"] in (f"{five[:3]}**", "000**")
+        assert masked["postalCode"] == "000**" or five[:3] not in SPARSE
+
+
+async def test_postal_codes_outside_the_list_are_000(graph: Graph) -> None:
+    sparse = [f"{prefix}01" for prefix in SPARSE]
+    foreign = ["", " ", "021", "0213", "021399", "02139-", "02139-12", "2139", "SW1A 1AA", "H0H 0H0", "０２１３９", " 02139", "02139 "]
+    unused = ["00001", "09012", "96201"]
+    for postal_code in [None, *sparse, *foreign, *unused]:
+        [[[masked]]] = await rows(graph, ADDRESS, "Main St", postal_code)
+        assert masked["postalCode"] == "000**", postal_code
+    for postal_code in ("02139", "02139-4307"):
+        [[[masked]]] = await rows(graph, ADDRESS, "Main St", postal_code)
+        assert masked["postalCode"] == "021**"
+
+
+@pytest.mark.parametrize(
+    ("system", "kinds"),
+    [
+        ("phone", {"PHONE"}),
+        ("sms", {"PHONE"}),
+        ("pager", {"PHONE"}),
+        ("fax", {"FAX"}),
+        ("email", {"EMAIL"}),
+        ("url", {"PHONE", "FAX", "EMAIL"}),
+        ("other", {"PHONE", "FAX", "EMAIL"}),
+        ("no such system", {"PHONE", "FAX", "EMAIL"}),
+    ],
+)
+async def test_ways_to_reach_are_masked_by_their_system(graph: Graph, system: str, kinds: set[str]) -> None:
+    point = f'[{{"system": "{system}", "value": "reach me", "use": "home", "rank": 1}}]'
+    for shown in ([], ["PHONE"], ["EMAIL"], ["PHONE", "FAX"], ["PHONE", "FAX", "EMAIL"]):
+        [[text]] = await rows(graph, TELECOM, point, shown)
+        assert ("reach me" in text) == (kinds <= set(shown)), shown
+
+
+def parts(document: Any, path: str) -> Iterator[Any]:
+    """Values at a path such as `signatures[].time`."""
+    name, _, rest = path.partition(".")
+    value = document.get(name.removesuffix("[]")) if isinstance(document, dict) else None
+    for one in value or [] if name.endswith("[]") else [value]:
+        if rest:
+            yield from parts(one, rest)
+        else:
+            yield one
+
+
+@pytest.mark.parametrize("profile", Profile, ids=lambda profile: profile.value)
+@pytest.mark.parametrize("collection", COLLECTIONS, ids=lambda collection: collection.name)
+async def test_documents_have_the_forms_of_the_policy(graph: Graph, collection: Collection, profile: Profile) -> None:
+    originals = {one["_id"]: one for one in await graph.stores.notes.worker_find(collection, {})}
+    masked = await graph.stores.notes.aggregate(collection, mask(collection, profile))
+    assert {one["_id"] for one in masked} == set(originals)
+    for document in masked:
+        for path, kind in collection.kinds.items():
+            if any(inner.startswith((f"{path}.", f"{path}[]")) for inner in collection.kinds):
+                continue  # a part has another kind: its own path is looked at
+            before, after = list(parts(originals[document["_id"]], path)), list(parts(document, path))
+            wanted = form(profile, kind) if kind else Form.SHOW
+            outer = collection.kinds.get(re.split(r"\[\]|\.", path)[0]) if "." in path else None
+            if outer and form(profile, outer) is not Form.SHOW:
+                assert not any(after), path
+            elif wanted is Form.SHOW:
+                assert after == before, path
+            elif wanted is Form.YEAR and kind is Phi.DATE:
+                assert [one and _year(one) for one in before] == after, path
+            else:
+                assert not any(after), path
+
+
+def _year(value: str | datetime) -> str | datetime:
+    if isinstance(value, datetime):
+        return value.replace(month=1, day=1, hour=0, minute=0, second=0, microsecond=0)
+    return value[:4]
