@@ -28,6 +28,7 @@ PERSON = f"""
 RELATIONS = {
     "encounters": f"""
         id status class type {CONCEPT} periodStart periodEnd reasonCode {CONCEPT} facility {{ name }} partOf {{ id }}
+        admitSource {CONCEPT} dischargeDisposition {CONCEPT}
     """,
     "conditions": f"""
         id encounter {{ id }} clinicalStatus verificationStatus category code {CONCEPT} onsetDateTime abatementDateTime
@@ -67,6 +68,10 @@ RELATIONS = {
         id encounter {{ id }} status intent priority authoredOn medication {{ code {CONCEPT} }} reason {CONCEPT}
         dosageInstruction {{ sequence text frequency periodUnit asNeeded dose {QUANTITY} }}
     """,
+    "medicationAdministrations": f"""
+        id encounter {{ id }} status effectiveStart effectiveEnd medication {{ code {CONCEPT} }}
+    """,
+    "careTeams": f"id encounter {{ id }} status name periodStart periodEnd participant {{ role {CONCEPT} }}",
     "imagingStudies": f"""
         id encounter {{ id }} uid status started modality procedureCode {CONCEPT} numberOfSeries numberOfInstances
         series(first: 100) {{

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from tests.fidelity.files import Files, Json, elements, visible
 
-CATALOGUED = {"labResults": "test", "medicationRequests": "medication"}
+CATALOGUED = {"labResults": "test", "medicationRequests": "medication", "medicationAdministrations": "medication"}
 """Relations whose facts share a catalogue: what a code is called there is any one of the wordings of its sources."""
 
 

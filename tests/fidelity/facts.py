@@ -2,57 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Sequence
 
+from tests.fidelity.datatypes import code, coding, concept, concepts, period, pick, plain_uid, quantity, texts
 from tests.fidelity.files import Files, Json, Resource, elements, first
 
 VITAL_CODES = frozenset({"8867-4", "9279-1", "8310-5", "8302-2", "29463-7", "85354-9"})
 """LOINC codes by which an Observation without category is a vital sign in these files."""
-
-
-def pick(given: Json, *names: str) -> Json:
-    """Elements of these names."""
-    return {name: given.get(name) for name in names}
-
-
-def concept(value: object) -> Json | None:
-    """A CodeableConcept, or the first of several."""
-    given = first(value)
-    codings = [coding(item) for item in elements(given.get("coding"))]
-    return {"coding": codings, "text": given.get("text")} if given else None
-
-
-def concepts(value: object) -> list[Json | None]:
-    """A list of CodeableConcepts."""
-    return [concept(item) for item in elements(value)]
-
-
-def coding(value: object) -> Json:
-    """A Coding."""
-    return pick(first(value), "system", "code", "display")
-
-
-def code(value: object) -> object:
-    """Code of a CodeableConcept."""
-    return first(first(value).get("coding")).get("code")
-
-
-def quantity(value: object) -> Json | None:
-    """A Quantity with its exact number."""
-    return pick(first(value), "value", "comparator", "unit", "system", "code") if value else None
-
-
-def period(content: Json, element: str) -> tuple[object, object]:
-    """Start and end of a choice of dateTime and Period."""
-    given = first(content.get(f"{element}Period"))
-    return content.get(f"{element}DateTime") or given.get("start"), given.get("end")
-
-
-def texts(attachments: Sequence[object]) -> str:
-    """Decoded texts of attachments."""
-    return "\n\n".join(base64.b64decode(first(item)["data"]).decode() for item in attachments)
 
 
 class Chart:
@@ -201,6 +158,7 @@ def encounter(chart: Chart, item: Resource) -> Json:
     content = item.content
     provider = chart.files.target(item, content.get("serviceProvider"))
     part_of = chart.files.target(item, content.get("partOf"))
+    stay = first(content.get("hospitalization"))
     return {
         "id": item.name,
         "status": content["status"],
@@ -209,6 +167,8 @@ def encounter(chart: Chart, item: Resource) -> Json:
         "periodStart": first(content.get("period")).get("start"),
         "periodEnd": first(content.get("period")).get("end"),
         "reasonCode": concepts(content.get("reasonCode")),
+        "admitSource": concept(stay.get("admitSource")),
+        "dischargeDisposition": concept(stay.get("dischargeDisposition")),
         "facility": pick(chart.files.content(provider), "name") if provider else None,
         "partOf": {"id": part_of} if part_of else None,
     }
@@ -286,6 +246,21 @@ def medication_request(chart: Chart, item: Resource) -> Json:
     )
 
 
+def medication_administration(chart: Chart, item: Resource) -> Json:
+    """A MedicationAdministration of a coded drug."""
+    content = item.content
+    start, end = period(content, "effective")
+    return (
+        chart.common(item)
+        | pick(content, "status")
+        | {
+            "medication": {"code": concept(content["medicationCodeableConcept"])},
+            "effectiveStart": start,
+            "effectiveEnd": end,
+        }
+    )
+
+
 def dosage(part: Json) -> Json:
     """One line of a dosage."""
     repeat = first(first(part.get("timing")).get("repeat"))
@@ -340,6 +315,21 @@ def care_plan(chart: Chart, item: Resource) -> Json:
     )
 
 
+def care_team(chart: Chart, item: Resource) -> Json:
+    """A CareTeam and the roles in it."""
+    content = item.content
+    period = first(content.get("period"))
+    return (
+        chart.common(item)
+        | pick(content, "status", "name")
+        | {
+            "periodStart": period.get("start"),
+            "periodEnd": period.get("end"),
+            "participant": [{"role": concept(part.get("role"))} for part in elements(content.get("participant"))],
+        }
+    )
+
+
 def goal(chart: Chart, item: Resource) -> Json:
     """A Goal."""
     content = item.content
@@ -389,11 +379,6 @@ def imaging_study(chart: Chart, item: Resource) -> Json:
     )
 
 
-def plain_uid(text: str | None) -> str | None:
-    """A DICOM UID without the prefix that FHIR gives it."""
-    return text.removeprefix("urn:oid:") if text else None
-
-
 FACTS: Sequence[tuple[str, str, Callable[[Chart, Resource], Json]]] = (
     ("Encounter", "encounters", encounter),
     ("Condition", "conditions", condition),
@@ -403,6 +388,8 @@ FACTS: Sequence[tuple[str, str, Callable[[Chart, Resource], Json]]] = (
     ("MedicationRequest", "medicationRequests", medication_request),
     ("DiagnosticReport", "diagnosticReports", report),
     ("CarePlan", "carePlans", care_plan),
+    ("MedicationAdministration", "medicationAdministrations", medication_administration),
+    ("CareTeam", "careTeams", care_team),
     ("Goal", "goals", goal),
     ("ImagingStudy", "imagingStudies", imaging_study),
 )

@@ -128,6 +128,7 @@ class Maker:
             period={"start": self.moment(2020), "end": self.moment(2021)},
             type=[snomed("185347001", "Encounter for problem")],
             reasonCode=[snomed("10509002", "Acute bronchitis")],
+            hospitalization={"dischargeDisposition": {"text": "Home"}},
             serviceProvider=self.elsewhere("Organization"),
             participant=[{"individual": self.elsewhere("Practitioner")}],
             **{"class": {"code": code}},
@@ -232,7 +233,7 @@ class Maker:
         return [*readings, *panels, odd]
 
     def medications(self) -> list[Json]:
-        """Orders whose drug is a code, a text, a resource, or contained under an id that others use too."""
+        """Doses, and orders whose drug is a code, a text, a resource, or contained under an id that others use too."""
         dose = {"type": {"text": "ordered"}, "doseQuantity": {"value": "#1.50#", "unit": "mg"}}
         timing = {"repeat": {"frequency": 2, "period": 1, "periodUnit": "d"}}
         dosage = {
@@ -252,10 +253,17 @@ class Maker:
             {"medicationReference": self.elsewhere("Medication")},
             *({"contained": drug, "medicationReference": {"reference": "#drug"}} for drug in inside),
         ]
-        return [
+        given = {"status": "completed", "medicationCodeableConcept": coded("308182", RXNORM, "Amoxicillin 250 MG")}
+        at_once = self.fact("MedicationAdministration", effectiveDateTime=self.moment(), **given)
+        dripped = {"start": self.moment(2020), "end": self.moment(2021)}
+        orders = [
             self.fact("MedicationRequest", status="stopped", intent="order", authoredOn=self.some_date(), **drug)
             for drug in drugs
         ]
+        doses = [at_once, self.fact("MedicationAdministration", effectivePeriod=dripped, **given)]
+        for dose in doses:  # R4 calls the encounter of a dose its context
+            dose["context"] = dose.pop("encounter")
+        return [*orders, *doses]
 
     def documents(self) -> list[Json]:
         """Notes, the same text again in a report, and a report that alone has its text."""
@@ -275,7 +283,7 @@ class Maker:
         return [*notes, again | {"encounter": notes[0]["context"]["encounter"][0]}, alone]
 
     def care(self) -> list[Json]:
-        """A goal and two plans, one of which has no title and no end."""
+        """A goal, two plans, one of which has no title and no end, and a team."""
         description = {"text": "HbA1c < 7.0"}
         target = {
             "measure": snomed("1", "HbA1c"),
@@ -294,8 +302,12 @@ class Maker:
             "CarePlan", status="active", intent="order", category=shelf, period={"start": self.some_date()}
         )
         titled = self.fact("CarePlan", status="completed", intent="plan", title="After the stay", category=shelf)
+        doctor = {"role": [snomed("309343006", "Physician")], "member": self.elsewhere("Practitioner")}
+        themselves = {"role": [snomed("116154003", "Patient")], "member": {"reference": self.patient}}
+        team = self.fact("CareTeam", status="active", name="Team", participant=[themselves, doctor])
         return [
             goal,
+            team | {"period": {"start": self.some_date()}},
             plan | {"goal": [{"reference": f"Goal/{goal['id']}"}], "activity": [{"detail": detail}]},
             titled | {"period": {"start": self.moment(2019), "end": self.moment(2020)}},
         ]
