@@ -106,7 +106,10 @@ TABLES: dict[str, Table] = {
     ),
     "procedure": _table(
         "clinical",
-        _FACT + "provider_id status " + _CODE + "reason body_site performed_start performed_end sort_time",
+        _FACT
+        + "provider_id status "
+        + _CODE
+        + "reason reason_condition_id body_site performed_start performed_end sort_time",
     ),
     "allergy_intolerance": _table(
         "clinical",
@@ -123,7 +126,8 @@ TABLES: dict[str, Table] = {
     "medication_concept": _table("clinical", _MEDICATION, merged=True, name="medication"),
     "medication_request": _table(
         "clinical",
-        _FACT + "medication_id provider_id status intent priority authored_on reason dosage dispense sort_time",
+        _FACT + "medication_id provider_id status intent priority authored_on reason reason_condition_id dosage "
+        "dispense sort_time",
     ),
     "medication_administration": _table(
         "clinical",

@@ -44,7 +44,10 @@ SEARCH = "access.search_patients(text[], text, numeric, uuid, int)"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One declared column: its table, PostgreSQL type, PHI kind ('NONE', 'BY_KIND', 'BY_SYSTEM', 'CONTACT', 'FRAGMENT' or a Phi)."""
+    """One declared column; `kind` is a Phi, NONE, or what says that its parts have kinds of their own.
+
+    Those are BY_KIND (the row's own column `kind`), BY_SYSTEM, CONTACT and FRAGMENT, see above.
+    """
 
     table: str
     name: str

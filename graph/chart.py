@@ -57,6 +57,9 @@ class Procedure(ClinicalFact):
     status: str | None = field("Status: completed, in-progress, not-done, …", phi=None)
     code: CodeableConcept | None = field("What was done", phi=Phi.CLINICAL, value=concept)
     reason: list[CodeableConcept] | None = field("Why it was done", phi=Phi.CLINICAL)
+    reason_conditions: list[Condition] | None = field(
+        "Conditions that are the reason", phi=Phi.CLINICAL, batch=resolvers.chart.reason_conditions
+    )
     body_site: list[CodeableConcept] | None = field("Where in the body it was done", phi=Phi.CLINICAL)
     performed_start: FhirDateTime | None = field("When the procedure began", phi=Phi.DATE)
     performed_end: FhirDateTime | None = field("When the procedure ended", phi=Phi.DATE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
@@ -19,6 +19,9 @@ from loaders.concept import concept
 from loaders.medication import MedicationRow
 from loaders.medication_administration import MedicationAdministrationRow
 from loaders.medication_request import MedicationRequestRow
+
+if TYPE_CHECKING:
+    from graph.chart import Condition
 
 
 @strawberry.type(description="An ingredient of a medication")
@@ -99,6 +102,9 @@ class MedicationRequest(ClinicalFact):
     authored_on: FhirDateTime | None = field("When the order was written", phi=Phi.DATE)
     provider: Provider | None = field("Provider who ordered it", phi=None, batch=resolvers.provider.of_facts)
     reason: list[CodeableConcept] | None = field("Why it was ordered", phi=Phi.CLINICAL)
+    reason_conditions: list[Annotated[Condition, strawberry.lazy("graph.chart")]] | None = field(
+        "Conditions that are the reason", phi=Phi.CLINICAL, batch=resolvers.chart.reason_conditions
+    )
     dosage_instruction: list[Dosage] | None = field(
         "How it is to be taken; often missing in real data", phi=Phi.CLINICAL, value=lambda row: row.dosage
     )

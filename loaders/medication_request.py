@@ -10,8 +10,8 @@ from uuid import UUID
 from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
 
 COLUMNS = """
-    id, patient_id, encounter_id, medication_id, provider_id, status, intent, priority, authored_on, reason, dosage,
-    dispense, sort_time
+    id, patient_id, encounter_id, medication_id, provider_id, status, intent, priority, authored_on, reason,
+    reason_condition_id, dosage, dispense, sort_time
 """
 
 FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))
@@ -39,6 +39,7 @@ class MedicationRequestRow:
     priority: str | None
     authored_on: str | None
     reason: list[dict[str, Any]] | None
+    reason_condition_id: list[UUID] | None
     dosage: list[dict[str, Any]] | None
     dispense: dict[str, Any] | None
     sort_time: datetime

@@ -11,7 +11,7 @@ from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
 
 COLUMNS = """
     id, patient_id, encounter_id, provider_id, status, code_system, code, code_display, code_text, code_translation,
-    reason, body_site, performed_start, performed_end, sort_time
+    reason, reason_condition_id, body_site, performed_start, performed_end, sort_time
 """
 
 FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))
@@ -36,6 +36,7 @@ class ProcedureRow:
     code_text: str | None
     code_translation: list[dict[str, Any]] | None
     reason: list[dict[str, Any]] | None
+    reason_condition_id: list[UUID] | None
     body_site: list[dict[str, Any]] | None
     performed_start: str | None
     performed_end: str | None

@@ -5,10 +5,13 @@ Value sets are those of FHIR R4; a code outside them is a typed error, not an em
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from loaders.allergy_intolerance import allergy_intolerances_of_patients
 from loaders.appointment import appointments_of_patients, appointments_of_providers
 from loaders.care_team import care_teams_of_patients, participants_of_care_teams
-from loaders.condition import conditions_of_encounters, conditions_of_patients
+from loaders.condition import ConditionRow, condition_by_id, conditions_of_encounters, conditions_of_patients
 from loaders.consent import consents_of_patients
 from loaders.diagnostic_report import diagnostic_reports_of_encounters, diagnostic_reports_of_patients
 from loaders.immunization import immunizations_of_encounters, immunizations_of_patients
@@ -27,6 +30,7 @@ from loaders.observation import observations_of_encounters, observations_of_pati
 from loaders.procedure import procedures_of_encounters, procedures_of_patients
 from resolvers.arguments import codes
 from resolvers.connection import link, one_of, relation
+from resolvers.context import Context
 
 CLINICAL_STATUS = one_of("active", "recurrence", "relapse", "inactive", "remission", "resolved")
 ALLERGY_STATUS = one_of("active", "inactive", "resolved")
@@ -76,6 +80,15 @@ encounter_medication_administrations = relation(
 request_administrations = relation(
     "MedicationRequest.administrations", medication_administrations_of_requests, status=EVENT_STATUS, code=codes
 )
+
+
+async def reason_conditions(context: Context, parents: Sequence[Any]) -> Sequence[Sequence[ConditionRow]]:
+    """Conditions that each procedure or order names as its reason; those that the caller may not see are left out."""
+    wanted = list({key for parent in parents for key in parent.reason_condition_id or ()})
+    found = dict(zip(wanted, await context.reader.load_many(condition_by_id, wanted), strict=True))
+    return [[row for key in p.reason_condition_id or () if (row := found[key])] for p in parents]
+
+
 medication = link(medication_by_id, "medication_id")
 medication_request = link(medication_request_by_id, "medication_request_id")
 patient_diagnostic_reports = relation(

@@ -50,7 +50,11 @@ WHOLE_FACILITY = {
 """Statements that may read all that an index has of a facility, and why."""
 
 FACILITY = re.compile(r"\bfacility_id = (\(InitPlan \d+\)\.col1|\$\d+|parents\.id|'[0-9a-f-]{36}'::uuid)")
-KEYED = re.compile(r"\b(id|\w+_id|code|mrn) = |\bname (~~|%>) |\blower\(mrn\) ~>=~ |birth_date\)::text, 7\) = |ROW\(sort_time, id\) < |\bpatient_id < ")
+KEYED = re.compile(
+    r"\b(id|\w+_id|code|mrn) = |\bpatient_id < |ROW\(sort_time, id\) < "
+    r"|\bname (~~|%>) |\blower\(mrn\) ~>=~ |birth_date\)::text, 7\) = "
+)
+"""What bounds a read beside the facility: a key, a place in index order, or what a search looks for."""
 CALL = re.compile(r"access\.(context|facility_id)\(|current_setting\(")
 
 TOLD_LARGE = """
@@ -125,7 +129,7 @@ async def large_tables(graph: Graph, database: str) -> AsyncGenerator[asyncpg.Co
     url = {"clinical": settings.clinical_url, "imaging": settings.imaging_url, "vitals": settings.vitals_url}[database]
     connection = await asyncpg.connect(url)
     try:
-        # Partitions of a test that are empty can't be told to be large; off, a sequential scan is what no index replaces.
+        # Empty partitions can't be told to be large. Off, a sequential scan stands only where no index could.
         await connection.execute(f"BEGIN; {TOLD_LARGE}; SET LOCAL enable_seqscan = off")
         yield connection
     finally:
@@ -167,16 +171,17 @@ async def test_search_stays_on_its_indexes(graph: Graph, text: str, mode: Mode) 
     """The body of the function, which runs past row-level security: what a plan of the call does not show."""
     terms = {"name": ["smith", "anna"], "number": ["AB-12"], "birth date": []}[text]
     async with large_tables(graph, "clinical") as connection:
-        body: str = await connection.fetchval(SEARCH_BODY)
+        body = str(await connection.fetchval(SEARCH_BODY))
         for place, name in enumerate(SEARCH_PARAMETERS, start=1):
             kind = ("text[]", "text", "numeric", "uuid", "int")[place - 1]
             body = re.sub(rf"(?<![.\w]){name}\b", f"(${place}::{kind})", body)
         await connection.execute("SET LOCAL ROLE caregraph_search")
         plan = await explained(connection, body, [terms, "1980-01-01", 2, LAST_ID, 21], mode)
-    assert complaints(plan) == []
-    used = {node["Index Name"]: node["Index Cond"] for node in nodes(plan) if "Index Name" in node}
-    # A plan for given values leaves out the branches that can't match them.
-    expected = {"name": {"patient_search_trigram"}, "number": {"registration_by_mrn"}, "birth date": set[str]()}[text]
-    assert used.keys() >= ({"patient_search_trigram", "registration_by_mrn"} if mode == "generic" else expected)
-    assert "%>" in used.get("patient_search_trigram", "%>")
-    assert "lower(mrn)" in used.get("registration_by_mrn", "lower(mrn)")
+    # A birth date alone reads the facility's registrations or the month's births, whichever are fewer.
+    assert complaints(plan, whole_facility=True) == []
+    used = [(node["Index Name"], node["Index Cond"]) for node in nodes(plan) if "Index Name" in node]
+    by_name = [name for name, condition in used if name == "patient_search_trigram" and "%>" in condition]
+    by_number = [name for name, condition in used if name == "registration_by_mrn" and "lower(mrn)" in condition]
+    # A plan for given values may leave out the branches that can't match them.
+    assert by_name or (mode == "custom" and text != "name")
+    assert by_number or (mode == "custom" and text != "number")

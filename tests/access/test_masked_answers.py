@@ -1,4 +1,4 @@
-"""Answers of every profile to a query over all fields of a patient: masked fields are named, and hold no masked value."""
+"""Every profile asks for all fields of a patient: masked ones are named, and no masked value is in the answer."""
 
 from __future__ import annotations
 
@@ -116,7 +116,17 @@ async def full(graph: Graph, patient_ids: Sequence[str]) -> Mapping[str, Answer]
 
 def test_the_query_touches_most_kinds() -> None:
     touched = {kind for kinds in KINDS.values() for kind in kinds}
-    assert {Phi.NAME, Phi.GEOGRAPHY, Phi.DATE, Phi.PHONE, Phi.SSN, Phi.URL, Phi.DEVICE, Phi.FREE_TEXT, Phi.CLINICAL} <= touched
+    assert {
+        Phi.NAME,
+        Phi.GEOGRAPHY,
+        Phi.DATE,
+        Phi.PHONE,
+        Phi.SSN,
+        Phi.URL,
+        Phi.DEVICE,
+        Phi.FREE_TEXT,
+        Phi.CLINICAL,
+    } <= touched
     assert len(KINDS) > 80
 
 
@@ -129,7 +139,10 @@ async def test_masked_fields_are_named_with_and_without_values(
         for coordinate, kinds in KINDS.items()
         if masked(profile, coordinate)
     }
-    answers = [await graph.ask(QUERY, profile, id=one) for one in (patient_ids[0], f"Patient/{'0' * 8}-0000-0000-0000-{'0' * 12}")]
+    answers = [
+        await graph.ask(QUERY, profile, id=one)
+        for one in (patient_ids[0], f"Patient/{'0' * 8}-0000-0000-0000-{'0' * 12}")
+    ]
     for answer in answers:
         named = answer.extensions.get("phi", [])
         assert {entry["coordinate"]: {m["kind"]: m["form"] for m in entry["masks"]} for entry in named} == expected
@@ -139,7 +152,9 @@ async def test_masked_fields_are_named_with_and_without_values(
     assert answers[0].extensions == answers[1].extensions
 
 
-@pytest.mark.parametrize("profile", sorted(set(Profile) - {Profile.CLINICIAN}, key=str), ids=lambda profile: profile.value)
+@pytest.mark.parametrize(
+    "profile", sorted(set(Profile) - {Profile.CLINICIAN}, key=str), ids=lambda profile: profile.value
+)
 async def test_no_masked_value_is_in_the_answer(graph: Graph, full: Mapping[str, Answer], profile: Profile) -> None:
     looked_for: defaultdict[str, int] = defaultdict(int)
     for patient_id, answer in full.items():

@@ -1,4 +1,4 @@
-"""Masked forms: what is masked never shows its value, in no store, and an answer names each masked field by its place."""
+"""Masked forms of PostgreSQL and MongoDB: none shows its value or can be mistaken for one."""
 
 from __future__ import annotations
 
@@ -74,7 +74,10 @@ async def test_no_year_of_birth_tells_an_age_over_89(graph: Graph) -> None:
 
 
 @FEW
-@given(street=st.text(st.characters(codec="ascii", categories=["L"]), min_size=6, max_size=20), five=st.text("0123456789", min_size=5, max_size=5))
+@given(
+    street=st.text(st.characters(codec="ascii", categories=["L"]), min_size=6, max_size=20),
+    five=st.text("0123456789", min_size=5, max_size=5),
+)
 async def test_addresses_keep_state_and_three_digits(graph: Graph, street: str, five: str) -> None:
     for postal_code in (five, f"{five}-1234"):
         [[[masked]]] = await rows(graph, ADDRESS, street, postal_code)
@@ -85,7 +88,21 @@ async def test_addresses_keep_state_and_three_digits(graph: Graph, street: str, 
 
 async def test_postal_codes_outside_the_list_are_000(graph: Graph) -> None:
     sparse = [f"{prefix}01" for prefix in SPARSE]
-    foreign = ["", " ", "021", "0213", "021399", "02139-", "02139-12", "2139", "SW1A 1AA", "H0H 0H0", "０２１３９", " 02139", "02139 "]
+    foreign = [
+        "",
+        " ",
+        "021",
+        "0213",
+        "021399",
+        "02139-",
+        "02139-12",
+        "2139",
+        "SW1A 1AA",
+        "H0H 0H0",
+        "０２１３９",
+        " 02139",
+        "02139 ",
+    ]
     unused = ["00001", "09012", "96201"]
     for postal_code in [None, *sparse, *foreign, *unused]:
         [[[masked]]] = await rows(graph, ADDRESS, "Main St", postal_code)
@@ -113,6 +130,23 @@ async def test_ways_to_reach_are_masked_by_their_system(graph: Graph, system: st
     for shown in ([], ["PHONE"], ["EMAIL"], ["PHONE", "FAX"], ["PHONE", "FAX", "EMAIL"]):
         [[text]] = await rows(graph, TELECOM, point, shown)
         assert ("reach me" in text) == (kinds <= set(shown)), shown
+
+
+async def test_fragments_lose_their_words_and_times(graph: Graph) -> None:
+    dosage = {
+        "text": "as before", "patientInstruction": "for Ann", "route": {"text": "oral"},
+        "timing": {"event": ["2024-05-06"], "repeat": {"frequency": 2, "boundsPeriod": {"start": "2024-05-06"}}},
+    }  # fmt: skip
+    coded = {"route": {"text": "oral"}, "timing": {"repeat": {"frequency": 2}}}
+    for hidden, masked in (
+        ([], dosage),
+        (["FREE_TEXT"], {name: dosage[name] for name in ("route", "timing")}),
+        (["DATE"], dosage | {"timing": coded["timing"]}),
+        (["FREE_TEXT", "DATE"], coded),
+    ):
+        for value, expected in ((dosage, masked), ([dosage, {}], [masked, {}]), ([], []), (None, None)):
+            [[found]] = await rows(graph, "SELECT access.mask_fragment($1::jsonb, $2::text[])", value, hidden)
+            assert found == expected, hidden
 
 
 def parts(document: Any, path: str) -> Iterator[Any]:

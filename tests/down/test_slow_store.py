@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -50,7 +50,7 @@ async def hurried(graph: Graph) -> AsyncIterator[Graph]:
 
 
 @contextmanager
-def hanging(embedded: Embedded, name: str) -> Iterator[None]:
+def hanging(embedded: Embedded, name: str) -> Generator[None]:
     """A store that takes connections and answers nothing: its process is stopped as by a debugger."""
     pid = embedded.pid(name)
     os.kill(pid, signal.SIGSTOP)
@@ -84,7 +84,9 @@ async def test_the_breaker_stops_asking_and_lets_it_back_in(
         assert [await said() for _ in range(5)] == [NOT_ASKED] * 5
         await asyncio.sleep(PAUSE_S + 0.1)
         together = await asyncio.gather(*(said() for _ in range(4)))
-        assert sorted(together, key=str) == sorted([TOO_LATE] + [NOT_ASKED] * 3), "one call tries, the others do not wait"
+        assert sorted(together, key=str) == sorted([TOO_LATE] + [NOT_ASKED] * 3), (
+            "one call tries, the others do not wait"
+        )
     await asyncio.sleep(PAUSE_S + 0.1)
     assert await said() is None
 

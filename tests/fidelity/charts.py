@@ -54,7 +54,7 @@ RELATIONS = {
         target {{ measure {CONCEPT} detailQuantity {QUANTITY} detailString dueDate }}
     """,
     "procedures": f"""
-        id encounter {{ id }} status code {CONCEPT} reason {CONCEPT} performedStart performedEnd
+        id encounter {{ id }} status code {CONCEPT} reason {CONCEPT} reasonConditions {{ id }} performedStart performedEnd
     """,
     "immunizations": f"""
         id encounter {{ id }} status vaccineCode {CONCEPT} occurrenceDateTime occurrenceString primarySource lotNumber
@@ -66,6 +66,7 @@ RELATIONS = {
     """,
     "medicationRequests": f"""
         id encounter {{ id }} status intent priority authoredOn medication {{ code {CONCEPT} }} reason {CONCEPT}
+        reasonConditions {{ id }}
         dosageInstruction {{ sequence text frequency periodUnit asNeeded dose {QUANTITY} }}
     """,
     "medicationAdministrations": f"""

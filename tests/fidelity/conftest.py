@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -11,9 +10,8 @@ import pytest_asyncio
 from db.settings import Settings
 from tests.fidelity.files import Files
 from tests.fidelity.generated import write_network
-from tests.fidelity.imported import Imported, imported
+from tests.fidelity.imported import SHARED, Imported, imported
 
-SHARED = Path(__file__).parents[3] / "shared" / "fhir"
 SEED = 20260811
 
 

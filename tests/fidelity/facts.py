@@ -59,6 +59,19 @@ class Chart:
         found = (self.files.target(item, reference) for reference in elements(references))
         return [{"id": target} for target in found if target]
 
+    def reasons(self, item: Resource) -> list[Json]:
+        """Ids of the conditions that a fact names as its reason; one of another facility is not shown there."""
+        named = self.ids(item, item.content.get("reasonReference"))
+        return [one for one in named if self._place(self.files.resource(one["id"])) == self._place(item)]
+
+    def _place(self, item: Resource) -> str | None:
+        """Organization of a fact's encounter."""
+        encounter = self.common(item)["encounter"]
+        if not encounter:
+            return None
+        visit = self.files.resource(encounter["id"])
+        return self.files.target(visit, visit.content.get("serviceProvider"))
+
     def _seen(self, item: Resource) -> Json:
         content = item.content
         what: Json = {"code": concept(content["code"])}
@@ -197,6 +210,7 @@ def procedure(chart: Chart, item: Resource) -> Json:
         "status": content["status"],
         "code": concept(content["code"]),
         "reason": [*concepts(content.get("reasonCode")), *map(concept, named)],
+        "reasonConditions": chart.reasons(item),
         "performedStart": start,
         "performedEnd": end,
     }
@@ -241,6 +255,7 @@ def medication_request(chart: Chart, item: Resource) -> Json:
         | {
             "medication": {"code": concept(drug)},
             "reason": concepts(content.get("reasonCode")),
+            "reasonConditions": chart.reasons(item),
             "dosageInstruction": [dosage(part) for part in elements(content.get("dosageInstruction"))],
         }
     )

@@ -66,6 +66,10 @@ class Files:
         """`Patient/id` of every patient, sorted."""
         return sorted(key for key in self._resources if key.startswith("Patient/"))
 
+    def resource(self, name: str) -> Resource:
+        """The resource of `Type/id`, with what it needs to resolve its references."""
+        return self._resources[name]
+
     def content(self, key: str) -> Json:
         """Resource of a `Type/id`."""
         return self._resources[key].content

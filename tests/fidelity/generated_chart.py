@@ -301,6 +301,7 @@ class Maker:
         plan = self.fact(
             "CarePlan", status="active", intent="order", category=shelf, period={"start": self.some_date()}
         )
+        del plan["encounter"]  # at the hospital that has the goal, which names no encounter either
         titled = self.fact("CarePlan", status="completed", intent="plan", title="After the stay", category=shelf)
         doctor = {"role": [snomed("309343006", "Physician")], "member": self.elsewhere("Practitioner")}
         themselves = {"role": [snomed("116154003", "Patient")], "member": {"reference": self.patient}}

@@ -19,6 +19,9 @@ from tests.fidelity.files import Files, Json
 from workers.import_fhir import import_paths
 from workers.migrate import migrate_all
 
+SHARED = Path(__file__).parents[3] / "shared" / "fhir"
+"""Sample bundles beside a checkout; not everybody has them."""
+
 DATABASES = ("clinical", "imaging", "vitals")
 REGISTERED = "SELECT facility_id FROM clinical.registration WHERE patient_id = $1 ORDER BY facility_id"
 

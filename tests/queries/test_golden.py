@@ -1,6 +1,6 @@
-"""Golden queries: each `name.graphql` with its answer (`name.json`) and the statements that it took (`name.reads`).
+"""Golden queries: each `name.graphql` here, and each example of GraphiQL, with its answer and the statements it took.
 
-`UPDATE=1 pytest tests/queries` writes them anew. A `.graphql` file's first line may say `# as: profile`.
+They stand in `name.profile.json` and `name.profile.reads`; `UPDATE=1 pytest tests/queries` writes them anew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from graph.http import encoded
 from tests.asking import Answer, Graph
 
 FOLDER = Path(__file__).parent
-QUERIES = sorted(FOLDER.glob("*.graphql"))
+EXAMPLES = FOLDER.parents[1] / "graph" / "graphiql" / "examples"
+PATHS = sorted([*FOLDER.glob("*.graphql"), *EXAMPLES.glob("*.graphql")], key=lambda path: path.stem)
+AS_OTHERS = {"chart": list(Profile), "me": [Profile.NURSE], "research": [Profile.ANALYST]}
+"""Profiles that a query is asked as, where not as a clinician only."""
+CASES = [(path, profile) for path in PATHS for profile in AS_OTHERS.get(path.stem, [Profile.CLINICIAN])]
 PRESIGNED = re.compile(rb'"http://127\.0\.0\.1:\d+/[^"]*"')
 
 
@@ -33,18 +37,18 @@ def reads_text(answer: Answer) -> str:
     return "".join(f"{store} {name} {count}\n" for (store, name), count in sorted(answer.statements.items()))
 
 
-@pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
-async def test_golden(graph: Graph, path: Path) -> None:
-    query = path.read_text(encoding="utf-8")
-    asked_as = re.match(r"# as: (\w+)", query)
-    answer = await graph.ask(query, Profile(asked_as[1]) if asked_as else Profile.CLINICIAN)
+@pytest.mark.parametrize(("path", "profile"), CASES, ids=[f"{path.stem}-{who.value}" for path, who in CASES])
+async def test_golden(graph: Graph, path: Path, profile: Profile) -> None:
+    answer = await graph.ask(path.read_text(encoding="utf-8"), profile)
     texts = {".json": answer_text(answer), ".reads": reads_text(answer)}
     for suffix, text in texts.items():
-        golden = path.with_suffix(suffix)
+        golden = FOLDER / f"{path.stem}.{profile.value}{suffix}"
         if os.environ.get("UPDATE") == "1":
             golden.write_text(text, encoding="utf-8")
         assert golden.read_text(encoding="utf-8") == text, golden.name
 
 
 def test_there_are_golden_queries() -> None:
-    assert len(QUERIES) >= 10
+    assert len(PATHS) >= 12
+    written = {path.name for path in FOLDER.iterdir() if path.suffix in (".json", ".reads")}
+    assert written == {f"{path.stem}.{profile.value}{end}" for path, profile in CASES for end in (".json", ".reads")}

@@ -16,8 +16,12 @@ from db.errors import InvalidCursor
 from resolvers.connection import Scope
 from tests.asking import Graph
 
-POSITIONS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=40), min_size=1, max_size=3)
-SCOPES = st.builds(Scope, key=st.binary(min_size=32, max_size=32), field=st.just("Patient.labResults"), facility_id=st.uuids())
+POSITIONS = st.lists(
+    st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=40), min_size=1, max_size=3
+)
+SCOPES = st.builds(
+    Scope, key=st.binary(min_size=32, max_size=32), field=st.just("Patient.labResults"), facility_id=st.uuids()
+)
 ALPHABET = st.characters(min_codepoint=33, max_codepoint=126)
 
 PAGE = """
@@ -108,7 +112,9 @@ async def test_pages_of_every_size_are_the_whole_list(graph: Graph, patient_id: 
 async def insert(graph: Graph, patient_id: UUID, times: Sequence[datetime]) -> list[UUID]:
     """Conditions of these times, written as the worker does; their ids."""
     facility_id = graph.facilities[0].id
-    written = [await graph.stores.clinical.worker_fetch(RECORD, uuid4(), facility_id, patient_id, time) for time in times]
+    written = [
+        await graph.stores.clinical.worker_fetch(RECORD, uuid4(), facility_id, patient_id, time) for time in times
+    ]
     return [rows[0][0] for rows in written]
 
 

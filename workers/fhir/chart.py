@@ -61,6 +61,7 @@ def procedure(resource: Json, link: Link) -> list[Row]:
         "provider_id": next((row for row in performers if row), None),
         "status": string(resource.get("status")) or "unknown",
         "reason": objects(resource.get("reasonCode")) + [{"text": text} for text in reasons if text],
+        "reason_condition_id": link.many(resource.get("reasonReference"), "Condition"),
         "body_site": objects(resource.get("bodySite")) or None,
         "performed_start": start,
         "performed_end": end,

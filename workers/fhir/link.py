@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from workers.fhir.elements import Json, obj, string
+from workers.fhir.elements import Json, obj, objects, string
 from workers.fhir.references import Addresses, Target
 
 
@@ -71,6 +71,11 @@ class Link:
         if row is None:
             self.unresolved.append((element, target))
         return row
+
+    def many(self, references: object, expected: str) -> list[UUID]:
+        """Rows that References name, stored yet or not: for columns that no foreign key binds."""
+        targets = [self.target(reference, expected) for reference in objects(references)]
+        return [target.likely_id for target in targets if target and target.type == expected]
 
     def provider(self, reference: object, element: str) -> UUID | None:
         """Provider that a Reference to a Practitioner or PractitionerRole resolves to; they act at this facility."""

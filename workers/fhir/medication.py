@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from workers.fhir.elements import Concept, Json, concept, date_time, obj, objects, sort_time, string, timing
+from workers.fhir.elements import Concept, Json, concept, date_time, obj, objects, sort_time, string, timing, visible
 from workers.fhir.ids import derived_id
 from workers.fhir.link import Link, Row
 from workers.fhir.references import references
+from workers.fhir.registry import identifiers
 
 
 def medication(resource: Json, link: Link) -> list[Row]:
     """Medication → medication. A resource without display is named by its identifiers, or by its ingredients."""
-    return [_medication(resource, link.id)]
+    return [_medication(resource, link.id), *identifiers(resource, "Medication", link.id)]
 
 
 def _medication(resource: Json, row: UUID) -> Row:
@@ -38,6 +39,7 @@ def medication_request(resource: Json, link: Link) -> list[Row]:
     """MedicationRequest → medication_request and the catalogue row of its medication."""
     drug, rows = _drug(resource, link)
     authored = date_time(resource.get("authoredOn"))
+    reasons = [visible(item.get("display")) for item in objects(resource.get("reasonReference"))]
     values = link.fact() | {
         "medication_id": drug,
         "provider_id": link.provider(resource.get("requester"), "requester"),
@@ -45,7 +47,8 @@ def medication_request(resource: Json, link: Link) -> list[Row]:
         "intent": string(resource.get("intent")) or "order",
         "priority": string(resource.get("priority")),
         "authored_on": authored,
-        "reason": objects(resource.get("reasonCode")),
+        "reason": objects(resource.get("reasonCode")) + [{"text": text} for text in reasons if text],
+        "reason_condition_id": link.many(resource.get("reasonReference"), "Condition"),
         "dosage": objects(resource.get("dosageInstruction")),
         "dispense": obj(resource.get("dispenseRequest")),
         "sort_time": sort_time(authored),

@@ -72,6 +72,7 @@ CREATE TABLE procedure (
     code_system text, code text, code_display text, code_text text,
     code_translation jsonb CHECK (is_objects(code_translation)),
     reason jsonb NOT NULL DEFAULT '[]' CHECK (is_objects(reason)),
+    reason_condition_id uuid[] NOT NULL DEFAULT '{}',
     body_site jsonb CHECK (is_objects(body_site)),
     performed_start access.fhir_date_time,
     performed_end access.fhir_date_time,
@@ -82,7 +83,7 @@ CREATE INDEX procedure_of_patient_code ON procedure (facility_id, patient_id, co
 CREATE INDEX procedure_of_encounter ON procedure (facility_id, encounter_id, sort_time DESC, id DESC);
 SELECT access.declare('procedure', 'id CLINICAL, facility_id NONE, patient_id NONE, encounter_id NONE, provider_id NONE, status NONE,
     code_system CLINICAL, code CLINICAL, code_display CLINICAL, code_text CLINICAL, code_translation CLINICAL, reason CLINICAL,
-    body_site CLINICAL, performed_start DATE, performed_end DATE, sort_time DATE');
+    reason_condition_id CLINICAL, body_site CLINICAL, performed_start DATE, performed_end DATE, sort_time DATE');
 SELECT access.guard('procedure');
 
 CREATE TABLE allergy_intolerance (
@@ -157,6 +158,7 @@ CREATE TABLE medication_request (
     priority text,
     authored_on access.fhir_date_time,
     reason jsonb NOT NULL DEFAULT '[]' CHECK (is_objects(reason)),
+    reason_condition_id uuid[] NOT NULL DEFAULT '{}',
     dosage jsonb NOT NULL DEFAULT '[]' CHECK (is_objects(dosage)),
     dispense jsonb CHECK (jsonb_typeof(dispense) = 'object'),
     sort_time timestamptz NOT NULL
@@ -164,7 +166,7 @@ CREATE TABLE medication_request (
 CREATE INDEX medication_request_of_patient ON medication_request (facility_id, patient_id, sort_time DESC, id DESC);
 CREATE INDEX medication_request_of_encounter ON medication_request (facility_id, encounter_id, sort_time DESC, id DESC);
 SELECT access.declare('medication_request', 'id CLINICAL, facility_id NONE, patient_id NONE, encounter_id NONE, medication_id CLINICAL,
-    provider_id NONE, status CLINICAL, intent CLINICAL, priority CLINICAL, authored_on DATE, reason CLINICAL, dosage CLINICAL,
+    provider_id NONE, status CLINICAL, intent CLINICAL, priority CLINICAL, authored_on DATE, reason CLINICAL, reason_condition_id CLINICAL, dosage CLINICAL,
     dispense CLINICAL, sort_time DATE');
 SELECT access.guard('medication_request');
 
