@@ -54,7 +54,8 @@ RELATIONS = {
         target {{ measure {CONCEPT} detailQuantity {QUANTITY} detailString dueDate }}
     """,
     "procedures": f"""
-        id encounter {{ id }} status code {CONCEPT} reason {CONCEPT} reasonConditions {{ id }} performedStart performedEnd
+        id encounter {{ id }} status code {CONCEPT} reason {CONCEPT} reasonConditions {{ id }} performedStart
+        performedEnd
     """,
     "immunizations": f"""
         id encounter {{ id }} status vaccineCode {CONCEPT} occurrenceDateTime occurrenceString primarySource lotNumber

@@ -332,38 +332,29 @@ def care_plan(chart: Chart, item: Resource) -> Json:
 
 def care_team(chart: Chart, item: Resource) -> Json:
     """A CareTeam and the roles in it."""
-    content = item.content
-    period = first(content.get("period"))
-    return (
-        chart.common(item)
-        | pick(content, "status", "name")
-        | {
-            "periodStart": period.get("start"),
-            "periodEnd": period.get("end"),
-            "participant": [{"role": concept(part.get("role"))} for part in elements(content.get("participant"))],
-        }
-    )
+    period = first(item.content.get("period"))
+    own = {
+        "periodStart": period.get("start"),
+        "periodEnd": period.get("end"),
+        "participant": [{"role": concept(part.get("role"))} for part in elements(item.content.get("participant"))],
+    }
+    return chart.common(item) | pick(item.content, "status", "name") | own
 
 
 def goal(chart: Chart, item: Resource) -> Json:
     """A Goal."""
     content = item.content
-    return (
-        chart.common(item)
-        | pick(content, "lifecycleStatus", "startDate")
-        | {
-            "achievementStatus": code(content.get("achievementStatus")),
-            "description": concept(content["description"]),
-            "target": [
-                {
-                    "measure": concept(part.get("measure")),
-                    "detailQuantity": quantity(part.get("detailQuantity")),
-                    **pick(part, "detailString", "dueDate"),
-                }
-                for part in elements(content.get("target"))
-            ],
-        }
-    )
+    targets = [
+        {"measure": concept(part.get("measure")), "detailQuantity": quantity(part.get("detailQuantity"))}
+        | pick(part, "detailString", "dueDate")
+        for part in elements(content.get("target"))
+    ]
+    own = {
+        "achievementStatus": code(content.get("achievementStatus")),
+        "description": concept(content["description"]),
+        "target": targets,
+    }
+    return chart.common(item) | pick(content, "lifecycleStatus", "startDate") | own
 
 
 def imaging_study(chart: Chart, item: Resource) -> Json:

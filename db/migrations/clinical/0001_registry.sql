@@ -62,7 +62,9 @@ CREATE TABLE provider_role (
 SELECT access.declare('provider', 'id NONE, npi NONE, family NONE, given NONE, prefix NONE, gender NONE, qualification NONE, telecom NONE, active NONE');
 SELECT access.declare('provider_role', 'facility_id NONE, provider_id NONE, department_id NONE, role NONE, specialty NONE');
 SELECT access.guard('provider_role');
-SELECT access.guard('provider', 'EXISTS (SELECT FROM clinical.provider_role AS r
+-- Rows that are visible through another row: looked up by its primary key for each candidate. As EXISTS the planner may
+-- instead read all registrations (or roles) of the facility into a hash table; a scalar subquery it never does.
+SELECT access.guard('provider', '(SELECT true FROM clinical.provider_role AS r
     WHERE r.facility_id = (SELECT access.facility_id()) AND r.provider_id = provider.id)');
 
 CREATE TABLE patient (
@@ -112,16 +114,16 @@ CREATE TABLE patient_identifier (
 -- Registrations decide who sees a patient; the index of the registration leads with the facility.
 SELECT access.declare('registration', 'facility_id NONE, patient_id NONE, mrn MEDICAL_RECORD_NUMBER');
 SELECT access.declare('patient', 'id NONE, active NONE, gender NONE, birth_date DATE, deceased NONE, deceased_date_time DATE,
-    marital_status NONE, multiple_birth NONE, race NONE, ethnicity NONE, birth_sex NONE, address GEOGRAPHY, telecom PHONE,
-    contact NAME, communication NONE');
+    marital_status NONE, multiple_birth NONE, race NONE, ethnicity NONE, birth_sex NONE, address GEOGRAPHY, telecom BY_SYSTEM,
+    contact CONTACT, communication NONE');
 SELECT access.declare('patient_name', 'patient_id NONE, position NONE, use NONE, family NAME, given NAME, prefix NAME, suffix NAME, text NAME');
 SELECT access.declare('patient_identifier', 'patient_id NONE, position NONE, kind NONE, type NONE, system NONE, value BY_KIND');
 SELECT access.guard('registration');
-SELECT access.guard('patient', 'EXISTS (SELECT FROM clinical.registration AS r
+SELECT access.guard('patient', '(SELECT true FROM clinical.registration AS r
     WHERE r.facility_id = (SELECT access.facility_id()) AND r.patient_id = patient.id)');
-SELECT access.guard('patient_name', 'EXISTS (SELECT FROM clinical.registration AS r
+SELECT access.guard('patient_name', '(SELECT true FROM clinical.registration AS r
     WHERE r.facility_id = (SELECT access.facility_id()) AND r.patient_id = patient_name.patient_id)');
-SELECT access.guard('patient_identifier', 'EXISTS (SELECT FROM clinical.registration AS r
+SELECT access.guard('patient_identifier', '(SELECT true FROM clinical.registration AS r
     WHERE r.facility_id = (SELECT access.facility_id()) AND r.patient_id = patient_identifier.patient_id)');
 
 RESET ROLE;

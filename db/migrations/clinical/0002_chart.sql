@@ -110,7 +110,7 @@ CREATE INDEX allergy_intolerance_of_patient ON allergy_intolerance (facility_id,
 SELECT access.declare('allergy_intolerance', 'id CLINICAL, facility_id NONE, patient_id NONE, encounter_id NONE, clinical_status CLINICAL,
     verification_status CLINICAL, type CLINICAL, category CLINICAL, criticality CLINICAL, code_system CLINICAL, code CLINICAL,
     code_display CLINICAL, code_text CLINICAL, code_translation CLINICAL, no_known_allergy CLINICAL, onset DATE, recorded_date DATE,
-    reaction CLINICAL, note FREE_TEXT, sort_time DATE');
+    reaction FRAGMENT, note FREE_TEXT, sort_time DATE');
 SELECT access.guard('allergy_intolerance');
 
 CREATE TABLE immunization (
@@ -143,6 +143,7 @@ CREATE TABLE medication (
     form jsonb CHECK (jsonb_typeof(form) = 'object'),
     ingredient jsonb NOT NULL DEFAULT '[]' CHECK (is_objects(ingredient))
 );
+CREATE INDEX medication_by_code ON medication (code);
 SELECT access.declare('medication', 'id NONE, code_system NONE, code NONE, code_display NONE, code_text NONE, code_translation NONE, form NONE, ingredient NONE');
 SELECT access.guard('medication', 'true');
 
@@ -166,7 +167,7 @@ CREATE TABLE medication_request (
 CREATE INDEX medication_request_of_patient ON medication_request (facility_id, patient_id, sort_time DESC, id DESC);
 CREATE INDEX medication_request_of_encounter ON medication_request (facility_id, encounter_id, sort_time DESC, id DESC);
 SELECT access.declare('medication_request', 'id CLINICAL, facility_id NONE, patient_id NONE, encounter_id NONE, medication_id CLINICAL,
-    provider_id NONE, status CLINICAL, intent CLINICAL, priority CLINICAL, authored_on DATE, reason CLINICAL, reason_condition_id CLINICAL, dosage CLINICAL,
+    provider_id NONE, status CLINICAL, intent CLINICAL, priority CLINICAL, authored_on DATE, reason CLINICAL, reason_condition_id CLINICAL, dosage FRAGMENT,
     dispense CLINICAL, sort_time DATE');
 SELECT access.guard('medication_request');
 
@@ -187,7 +188,7 @@ CREATE INDEX medication_administration_of_patient ON medication_administration (
 CREATE INDEX medication_administration_of_request ON medication_administration (facility_id, medication_request_id, sort_time DESC, id DESC);
 CREATE INDEX medication_administration_of_encounter ON medication_administration (facility_id, encounter_id, sort_time DESC, id DESC);
 SELECT access.declare('medication_administration', 'id CLINICAL, facility_id NONE, patient_id NONE, encounter_id NONE, medication_id CLINICAL,
-    medication_request_id NONE, status CLINICAL, effective_start DATE, effective_end DATE, dosage CLINICAL, sort_time DATE');
+    medication_request_id NONE, status CLINICAL, effective_start DATE, effective_end DATE, dosage FRAGMENT, sort_time DATE');
 SELECT access.guard('medication_administration');
 
 CREATE TABLE care_team (

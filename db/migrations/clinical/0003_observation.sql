@@ -9,6 +9,7 @@ CREATE TABLE lab_test (
     code_system text, code text, code_display text, code_text text,
     UNIQUE NULLS NOT DISTINCT (code_system, code, code_text)
 );
+CREATE INDEX lab_test_by_code ON lab_test (code);
 COMMENT ON TABLE lab_test IS 'one row for each (system, code), or text where there is no code; grouped by code, never by display';
 SELECT access.declare('lab_test', 'id NONE, code_system NONE, code NONE, code_display NONE, code_text NONE');
 SELECT access.guard('lab_test', 'true');
@@ -65,7 +66,7 @@ CREATE INDEX lab_result_of_report ON lab_result (facility_id, diagnostic_report_
 SELECT access.declare('lab_result', 'id CLINICAL, facility_id NONE, patient_id NONE, encounter_id NONE, lab_test_id CLINICAL,
     diagnostic_report_id NONE, status NONE, effective DATE, issued DATE, value_number CLINICAL, value_comparator CLINICAL,
     value_unit CLINICAL, value_code CLINICAL, value_system CLINICAL, value_concept CLINICAL, value_text FREE_TEXT, value_date_time DATE,
-    data_absent_reason CLINICAL, component CLINICAL, member_id CLINICAL, interpretation CLINICAL, reference_range CLINICAL,
+    data_absent_reason CLINICAL, component FRAGMENT, member_id CLINICAL, interpretation CLINICAL, reference_range CLINICAL,
     specimen CLINICAL, note FREE_TEXT, sort_time DATE');
 SELECT access.guard('lab_result');
 
@@ -109,7 +110,7 @@ CREATE INDEX observation_of_encounter ON observation (facility_id, encounter_id,
 SELECT access.declare('observation', 'id CLINICAL, facility_id NONE, patient_id NONE, encounter_id NONE, status NONE, category CLINICAL,
     code_system CLINICAL, code CLINICAL, code_display CLINICAL, code_text CLINICAL, code_translation CLINICAL, effective DATE, issued DATE,
     value_number CLINICAL, value_comparator CLINICAL, value_unit CLINICAL, value_code CLINICAL, value_system CLINICAL,
-    value_concept CLINICAL, value_text FREE_TEXT, value_date_time DATE, data_absent_reason CLINICAL, component CLINICAL,
+    value_concept CLINICAL, value_text FREE_TEXT, value_date_time DATE, data_absent_reason CLINICAL, component FRAGMENT,
     member_id CLINICAL, interpretation CLINICAL, reference_range CLINICAL, note FREE_TEXT, sort_time DATE');
 SELECT access.guard('observation');
 

@@ -63,7 +63,8 @@ CREATE FUNCTION access.term_score(term text, name text) RETURNS numeric LANGUAGE
 $$;
 
 -- Every term must match some word of one name, in any order, or be the medical record number (exact 1, prefix 0.9); a
--- birth date narrows, and one that is right but for the day (an estimated day) lowers the score. Best first, then by id.
+-- birth date narrows, and one that is right but for the day (an estimated day) lowers the score. Best first, then by id. The
+-- prefix of a number is compared in byte order, as its index is.
 CREATE FUNCTION access.search_patients(terms text[], birth text, before_score numeric, before_id uuid, rows_max int)
 RETURNS TABLE (patient_id uuid, score numeric)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET pg_trgm.word_similarity_threshold = 0.4 AS $$
@@ -86,7 +87,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET p
         SELECT r.patient_id, CASE WHEN lower(r.mrn) = lower(terms[1]) THEN 1 ELSE 0.9 END AS score
         FROM clinical.registration AS r
         WHERE r.facility_id = (SELECT access.facility_id()) AND cardinality(terms) = 1
-          AND lower(r.mrn) >= lower(terms[1]) AND lower(r.mrn) < lower(terms[1]) || U&'\FFFF'
+          AND lower(r.mrn) ~>=~ lower(terms[1]) AND lower(r.mrn) ~<~ (lower(terms[1]) || U&'\FFFF')
     ),
     born AS (
         SELECT p.id AS patient_id, 1.0 AS score
