@@ -67,10 +67,8 @@ class Chart:
     def _place(self, item: Resource) -> str | None:
         """Organization of a fact's encounter."""
         encounter = self.common(item)["encounter"]
-        if not encounter:
-            return None
-        visit = self.files.resource(encounter["id"])
-        return self.files.target(visit, visit.content.get("serviceProvider"))
+        visit = self.files.resource(encounter["id"]) if encounter else None
+        return self.files.target(visit, visit.content.get("serviceProvider")) if visit else None
 
     def _seen(self, item: Resource) -> Json:
         content = item.content
@@ -359,8 +357,7 @@ def goal(chart: Chart, item: Resource) -> Json:
 
 def imaging_study(chart: Chart, item: Resource) -> Json:
     """An ImagingStudy down to its instances."""
-    content = item.content
-    series = elements(content.get("series"))
+    content, series = item.content, elements(item.content.get("series"))
     return (
         chart.common(item)
         | pick(content, "status", "started", "numberOfSeries", "numberOfInstances")
