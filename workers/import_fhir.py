@@ -22,6 +22,7 @@ from workers.fhir.reader import files, kind_of
 from workers.fhir.registry import FACILITY_CODE, facility
 from workers.fhir.report import Report
 from workers.fhir.waves import rank
+from workers.rollup import rollup
 
 NOTES_TIMEOUT_S = 60.0
 """Seconds for one write to the notes store: an import has no reader who waits."""
@@ -72,6 +73,15 @@ async def _facility(bulk: Bulk, code: str | None) -> UUID:
     return made
 
 
+async def _import(
+    configured: Settings, paths: Sequence[Path], facility_code: str | None, progress: Callable[[str], object]
+) -> Report:
+    """The import, and the rollups that trends of the new vital signs read."""
+    report = await import_paths(configured, paths, facility_code, progress)
+    await rollup(configured)
+    return report
+
+
 def main(argv: list[str]) -> int:
     """Entry point; 1 when a file could not be read."""
     parser = argparse.ArgumentParser(prog="python -m workers import", description="Reads FHIR R4 into the stores.")
@@ -85,6 +95,6 @@ def main(argv: list[str]) -> int:
             shown[0] = time.monotonic()
             print(line, file=sys.stderr, flush=True)
 
-    report = asyncio.run(import_paths(settings.load(), given.paths, given.facility, progress))
+    report = asyncio.run(_import(settings.load(), given.paths, given.facility, progress))
     print(report.table())
     return 1 if report.broken else 0
