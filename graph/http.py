@@ -98,7 +98,8 @@ class GraphQLEndpoint:
         if isinstance(operation, list):
             await _whole({"errors": operation}, takes)(request.scope, request.receive, send)
             return
-        request.state.operation = operation.name
+        # Not its name: a client chooses that, and may put a patient into it.
+        request.state.operation = operation.document.digest[:12]
         if request.method == "GET" and not operation.is_query:
             raise Refusal("METHOD_NOT_ALLOWED", "Only queries may use GET.", {"Allow": "POST"})
         async with aclosing(self._run(request, operation, asked, caller, takes)) as payloads:
