@@ -33,7 +33,9 @@ TEXT_FORMS = {
 TELECOM_KINDS = (Phi.PHONE, Phi.FAX, Phi.EMAIL)
 """Kinds of a list of ContactPoint, each point by its system (declared BY_SYSTEM)."""
 FRAGMENT_KINDS = (Phi.FREE_TEXT, Phi.DATE)
-"""Kinds of parts of a clinical FHIR fragment (declared FRAGMENT), which as a whole is CLINICAL."""
+"""Kinds of parts of a clinical FHIR fragment, which as a whole is CLINICAL."""
+FRAGMENTS = {"FRAGMENT": "access.mask_fragment", "DETAILS": "access.mask_details"}
+"""What masks those parts, by the kind that a column is declared with."""
 CONTACT_KINDS = (Phi.NAME, Phi.GEOGRAPHY, *TELECOM_KINDS)
 """Kinds inside Patient.contact (declared CONTACT); without the name nothing of it is shown."""
 
@@ -46,7 +48,7 @@ SEARCH = "access.search_patients(text[], text, numeric, uuid, int)"
 class Column:
     """One declared column; `kind` is a Phi, NONE, or what says that its parts have kinds of their own.
 
-    Those are BY_KIND (the row's own column `kind`), BY_SYSTEM, CONTACT and FRAGMENT, see above.
+    Those are BY_KIND (the row's own column `kind`), BY_SYSTEM, CONTACT, FRAGMENT and DETAILS, see above.
     """
 
     table: str
@@ -97,10 +99,10 @@ def masked(profile: Profile, column: Column) -> str:
     if column.kind == "CONTACT":
         shown = _shown(profile, CONTACT_KINDS) if form(profile, Phi.NAME) is Form.SHOW else []
         return _parts("access.mask_contact", column, shown, CONTACT_KINDS)
-    if column.kind == "FRAGMENT" and form(profile, Phi.CLINICAL) is Form.SHOW:
+    if column.kind in FRAGMENTS and form(profile, Phi.CLINICAL) is Form.SHOW:
         hidden = ",".join(kind.value for kind in FRAGMENT_KINDS if form(profile, kind) is not Form.SHOW)
-        return f"access.mask_fragment({name}, '{{{hidden}}}')" if hidden else name
-    return _formed(form(profile, Phi.CLINICAL if column.kind == "FRAGMENT" else Phi(column.kind)), column)
+        return f"{FRAGMENTS[column.kind]}({name}, '{{{hidden}}}')" if hidden else name
+    return _formed(form(profile, Phi.CLINICAL if column.kind in FRAGMENTS else Phi(column.kind)), column)
 
 
 def _shown(profile: Profile, kinds: Sequence[Phi]) -> Sequence[Phi]:

@@ -20,6 +20,7 @@ from db.settings import Settings
 from tests.asking import Graph
 
 COUNT = "SELECT count(*) FROM patient"
+DATED = r"SELECT count(*) FROM encounter WHERE details::text ~ '\d{4}-\d\d-\d\d'"
 
 
 @asynccontextmanager
@@ -93,6 +94,10 @@ async def test_base_tables_and_other_schemas_are_closed(graph: Graph) -> None:
             assert refused.value.sqlstate in ("42501", "42809", "55000"), statement  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def _shows(profile: Profile, *kinds: Phi) -> bool:
+    return all(form(profile, kind) is Form.SHOW for kind in kinds)
+
+
 async def test_masks_are_in_the_views(graph: Graph) -> None:
     """What the policy hides is not in the view, for every profile; what it shows is."""
     for profile in Profile:
@@ -105,6 +110,8 @@ async def test_masks_are_in_the_views(graph: Graph) -> None:
             assert {len(birth) for birth in births} == ({wanted} if wanted else set()), profile
             numbers = await connection.fetchval("SELECT count(mrn) FROM registration")
             assert bool(numbers) == (form(profile, Phi.MEDICAL_RECORD_NUMBER) is Form.SHOW), profile
+            days = await connection.fetchval(DATED)
+            assert bool(days) == _shows(profile, Phi.DATE, Phi.FREE_TEXT, Phi.CLINICAL), profile
             conditions = await connection.fetchval("SELECT count(*) FROM condition")
             assert bool(conditions) == (form(profile, Phi.CLINICAL) is Form.SHOW), profile
 

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import asyncpg
 
 from db.settings import Settings
 from db.stores import FacilityName, Stores
+from tests.apart import apart
 from tests.asking import Graph
 from tests.fidelity.charts import whole_chart
 from tests.fidelity.files import Files, Json
 from workers.import_fhir import import_paths
-from workers.migrate import migrate_all
 
 SHARED = Path(__file__).parents[3] / "shared" / "fhir"
 """Sample bundles beside a checkout; not everybody has them."""
 
-DATABASES = ("clinical", "imaging", "vitals")
 REGISTERED = "SELECT facility_id FROM clinical.registration WHERE patient_id = $1 ORDER BY facility_id"
 
 
@@ -46,22 +43,10 @@ class Imported:
         return await whole_chart(self.graph, patient, await self.facilities(patient), size)
 
 
-def _renamed(url: str, name: str) -> str:
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-
-
 @asynccontextmanager
 async def imported(configured: Settings, label: str, paths: list[Path], files: Files) -> AsyncGenerator[Imported]:
     """Imports files into new databases on the same servers."""
-    urls: dict[str, str] = {}
-    for name in DATABASES:
-        url: str = getattr(configured, f"{name}_url")
-        connection = await asyncpg.connect(url)
-        await connection.execute(f"CREATE DATABASE {label}_{name}")
-        await connection.close()
-        urls[f"{name}_url"] = _renamed(url, f"{label}_{name}")
-    own = replace(configured, notes_url=_renamed(configured.notes_url, label), **urls)
-    await migrate_all(own)
+    own = await apart(configured, label)
     report = await import_paths(own, paths, None, lambda line: None)
     assert report.broken == []
     stores = Stores(own)

@@ -1,4 +1,4 @@
-"""Fixtures: the migrated imaging database and its archive."""
+"""Fixtures: an imaging database and an archive apart from the demo's, whose objects the lifecycle tests would move."""
 
 from __future__ import annotations
 
@@ -11,20 +11,27 @@ import pytest_asyncio
 from db.archive import Archive
 from db.postgres import Postgres
 from db.settings import Settings
+from tests.apart import apart
+
+
+@pytest_asyncio.fixture(scope="session")
+async def own(configured: Settings) -> Settings:
+    """Settings of databases and a bucket of these tests."""
+    return await apart(configured, "imagingtests")
 
 
 @pytest_asyncio.fixture
-async def imaging(configured: Settings) -> AsyncIterator[Postgres]:
+async def imaging(own: Settings) -> AsyncIterator[Postgres]:
     """The imaging database."""
-    store = Postgres("imaging", configured.imaging_url, configured.secret, 5)
+    store = Postgres("imaging", own.imaging_url, own.secret, 5)
     yield store
     await store.close()
 
 
 @pytest_asyncio.fixture
-async def archive(configured: Settings) -> AsyncIterator[Archive]:
+async def archive(own: Settings) -> AsyncIterator[Archive]:
     """The archive."""
-    store = Archive("archive", configured.archive_url, 5)
+    store = Archive("archive", own.archive_url, 5)
     yield store
     await store.close()
 

@@ -41,7 +41,7 @@ async def test_tampered_url_is_refused(archive: Archive, facility_id: UUID, reco
     url = await archive.session(caller(facility_id), record).presigned_get(key, 60)
     assert url is not None
     parts = urlsplit(url)
-    assert get(urlunsplit(parts._replace(path=f"/caregraph/{other}")))[0] == 403
+    assert get(urlunsplit(parts._replace(path=f"/imagingtests/{other}")))[0] == 403
     assert get(url.replace("X-Amz-Expires=60", "X-Amz-Expires=300"))[0] == 403
     assert get(urlunsplit(parts._replace(query="")))[0] == 403
 
@@ -134,8 +134,8 @@ async def test_stopped_archive_is_unavailable_and_comes_back(
         await again.close()
 
 
-async def test_missing_bucket_is_not_ready_until_it_is_made(configured: Settings) -> None:
-    store = Archive("archive", configured.archive_url.replace("/caregraph?", f"/b-{uuid4()}?"), 5)
+async def test_missing_bucket_is_not_ready_until_it_is_made(own: Settings) -> None:
+    store = Archive("archive", own.archive_url.replace("/imagingtests?", f"/b-{uuid4()}?"), 5)
     try:
         with pytest.raises(StoreUnavailable):
             await store.ready()
@@ -146,8 +146,8 @@ async def test_missing_bucket_is_not_ready_until_it_is_made(configured: Settings
         await store.close()
 
 
-async def test_wrong_secret_is_unavailable(configured: Settings) -> None:
-    parts = urlsplit(configured.archive_url)
+async def test_wrong_secret_is_unavailable(own: Settings) -> None:
+    parts = urlsplit(own.archive_url)
     wrong = parts._replace(netloc=f"caregraph:wrong@{parts.hostname}:{parts.port}")
     store = Archive("archive", urlunsplit(wrong), 5)
     try:

@@ -69,9 +69,9 @@ async def content(archive: Archive, facility_id: UUID, key: str) -> bytes:
 
 
 async def test_pixels_come_back_with_the_studys_identity(
-    configured: Settings, imaging: Postgres, archive: Archive, facility_id: UUID
+    own: Settings, imaging: Postgres, archive: Archive, facility_id: UUID
 ) -> None:
-    stored = await attach_demo_dicom(configured, 7, visits(facility_id, 6))
+    stored = await attach_demo_dicom(own, 7, visits(facility_id, 6))
     found = await objects(imaging, facility_id)
     assert stored >= len(found) >= 6
     for one in found:
@@ -90,8 +90,8 @@ async def test_pixels_come_back_with_the_studys_identity(
         assert not [element for element in file if element.tag.is_private]
 
 
-async def test_numbers_are_those_of_the_rows(configured: Settings, imaging: Postgres, facility_id: UUID) -> None:
-    await attach_demo_dicom(configured, 7, visits(facility_id, 3))
+async def test_numbers_are_those_of_the_rows(own: Settings, imaging: Postgres, facility_id: UUID) -> None:
+    await attach_demo_dicom(own, 7, visits(facility_id, 3))
     found = await objects(imaging, facility_id)
     for one in found:
         of_series = [other for other in found if other["series_uid"] == one["series_uid"]]
@@ -99,19 +99,17 @@ async def test_numbers_are_those_of_the_rows(configured: Settings, imaging: Post
         assert one["number_of_instances"] == len(of_series)
 
 
-async def test_again_changes_nothing(
-    configured: Settings, imaging: Postgres, archive: Archive, facility_id: UUID
-) -> None:
-    await attach_demo_dicom(configured, 7, visits(facility_id, 3))
+async def test_again_changes_nothing(own: Settings, imaging: Postgres, archive: Archive, facility_id: UUID) -> None:
+    await attach_demo_dicom(own, 7, visits(facility_id, 3))
     first = await objects(imaging, facility_id)
-    assert await attach_demo_dicom(configured, 7, visits(facility_id, 3)) == 0
+    assert await attach_demo_dicom(own, 7, visits(facility_id, 3)) == 0
     assert await objects(imaging, facility_id) == first
 
 
-async def test_the_same_seed_makes_the_same_files(configured: Settings, imaging: Postgres, archive: Archive) -> None:
+async def test_the_same_seed_makes_the_same_files(own: Settings, imaging: Postgres, archive: Archive) -> None:
     async def made() -> list[str]:
         facility_id = uuid4()
-        await attach_demo_dicom(configured, 11, visits(facility_id, 3))
+        await attach_demo_dicom(own, 11, visits(facility_id, 3))
         found = await objects(imaging, facility_id)
         keys = [(one["instance_uid"], await content(archive, facility_id, one["s3_key"])) for one in found]
         await imaging.worker_fetch("/* forget */ DELETE FROM imaging.imaging_study WHERE facility_id = $1", facility_id)
@@ -123,15 +121,15 @@ async def test_the_same_seed_makes_the_same_files(configured: Settings, imaging:
 
 
 async def test_imported_study_keeps_its_uid_and_gets_its_patient(
-    configured: Settings, imaging: Postgres, archive: Archive, facility_id: UUID
+    own: Settings, imaging: Postgres, archive: Archive, facility_id: UUID
 ) -> None:
-    clinical = Postgres("clinical", configured.clinical_url, configured.secret, 5)
+    clinical = Postgres("clinical", own.clinical_url, own.secret, 5)
     patient_id = uuid4()
     await clinical.worker_fetch(PATIENT, facility_id, patient_id, f"T-{facility_id.hex[:8].upper()}")
     await clinical.close()
     started = "2026-03-04T05:06:07.5-05:00"
     await imaging.worker_fetch(STUDY, uuid4(), facility_id, patient_id, started, "DX", datetime.fromisoformat(started))
-    await attach_demo_dicom(configured, 7)
+    await attach_demo_dicom(own, 7)
     found = await objects(imaging, facility_id)
     file = pydicom.dcmread(io.BytesIO(await content(archive, facility_id, found[0]["s3_key"])))
     assert file.StudyInstanceUID == "1.2.840.99999999.1.7"
@@ -143,18 +141,18 @@ async def test_imported_study_keeps_its_uid_and_gets_its_patient(
 
 @pytest.mark.parametrize(("started", "date"), [("2026-03-04", "20260304"), ("2026-03", "")])
 async def test_partial_dates_stay_partial(
-    configured: Settings, imaging: Postgres, archive: Archive, facility_id: UUID, started: str, date: str
+    own: Settings, imaging: Postgres, archive: Archive, facility_id: UUID, started: str, date: str
 ) -> None:
     sort_time = datetime(2026, 3, 4, tzinfo=UTC)
     await imaging.worker_fetch(STUDY, uuid4(), facility_id, uuid4(), started, "MR", sort_time)
-    await attach_demo_dicom(configured, 7)
+    await attach_demo_dicom(own, 7)
     found = await objects(imaging, facility_id)
     file = pydicom.dcmread(io.BytesIO(await content(archive, facility_id, found[0]["s3_key"])))
     assert (file.StudyDate, file.StudyTime) == (date, "")
 
 
-async def test_expired_studies_get_no_object(configured: Settings, imaging: Postgres, facility_id: UUID) -> None:
+async def test_expired_studies_get_no_object(own: Settings, imaging: Postgres, facility_id: UUID) -> None:
     sort_time = datetime.now(UTC) - timedelta(days=3651)
     await imaging.worker_fetch(STUDY, uuid4(), facility_id, uuid4(), "2010", "MR", sort_time)
-    await attach_demo_dicom(configured, 7)
+    await attach_demo_dicom(own, 7)
     assert {one["s3_key"] for one in await objects(imaging, facility_id)} == {None}

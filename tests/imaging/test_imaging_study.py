@@ -108,9 +108,9 @@ class Asker:
 
 
 @pytest_asyncio.fixture
-async def asker(configured: Settings) -> AsyncIterator[Asker]:
+async def asker(own: Settings) -> AsyncIterator[Asker]:
     """Asks the embedded stores."""
-    stores = Stores(configured)
+    stores = Stores(own)
     yield Asker(stores)
     await stores.close()
 

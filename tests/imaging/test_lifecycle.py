@@ -179,9 +179,9 @@ async def test_restore_by_the_worker(archive: Archive, imaging: Postgres, facili
 
 
 def test_worker_from_the_command_line(
-    configured: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    own: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(worker.settings, "load", lambda: configured)
+    monkeypatch.setattr(worker.settings, "load", lambda: own)
     assert worker.main([]) == 0
     assert "the server has no lifecycle rules" in capsys.readouterr().out
     assert worker.main(["--restore", f"ImagingStudy/{uuid4()}"]) == 0

@@ -1,4 +1,4 @@
--- Masks of FHIR fragments whose parts have kinds of their own (db/views.py names them BY_SYSTEM, CONTACT, FRAGMENT).
+-- Masks of FHIR fragments whose parts have kinds of their own (db/views.py names them BY_SYSTEM, CONTACT, FRAGMENT, DETAILS).
 
 -- List of FHIR ContactPoint -> the same without the values of hidden kinds. A point whose system is none of these may be
 -- any of them, so it is shown only to who may see all.
@@ -37,4 +37,16 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_tem
     CROSS JOIN LATERAL (SELECT CASE WHEN 'DATE' = ANY (hidden)
         THEN (worded - '{onset,valueDateTime,valuePeriod}'::text[]) #- '{timing,event}' #- '{timing,repeat,boundsPeriod}'
         ELSE worded END) AS times (masked)
+$$;
+
+-- encounter.details -> its coded parts only: participants, locations and identifiers come with names, texts and times, so
+-- whoever may not see one of these kinds sees none of them.
+CREATE FUNCTION access.mask_details(details jsonb, hidden text[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN cardinality(hidden) = 0 THEN details ELSE jsonb_strip_nulls(jsonb_build_object(
+        'reason', details -> 'reason', 'type', details -> 'type', 'priority', details -> 'priority',
+        'hospitalization', nullif(jsonb_strip_nulls(jsonb_build_object(
+            'admitSource', details -> 'hospitalization' -> 'admitSource',
+            'dischargeDisposition', details -> 'hospitalization' -> 'dischargeDisposition')), '{}')))
+    END
 $$;

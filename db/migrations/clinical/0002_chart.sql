@@ -33,7 +33,7 @@ CREATE INDEX encounter_inpatient ON encounter (facility_id, department_id, sort_
     WHERE status = 'in-progress' AND end_time IS NULL AND class_code IN ('IMP', 'ACUTE', 'NONAC', 'SS', 'OBSENC');
 SELECT access.declare('encounter', 'id NONE, facility_id NONE, patient_id NONE, department_id NONE, provider_id NONE, part_of_id NONE,
     status NONE, class_code NONE, code_system CLINICAL, code CLINICAL, code_display CLINICAL, code_text CLINICAL, code_translation CLINICAL,
-    period_start DATE, period_end DATE, sort_time DATE, end_time DATE, details CLINICAL');
+    period_start DATE, period_end DATE, sort_time DATE, end_time DATE, details DETAILS');
 SELECT access.guard('encounter');
 
 CREATE TABLE condition (
