@@ -1,4 +1,4 @@
-"""Databases and a bucket of their own on the running servers, for tests whose data must not show up in the demo network."""
+"""Databases and a bucket of their own on the running servers, for tests whose data must not show up in the demo."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _renamed(url: str, name: str) -> str:
 
 
 async def apart(configured: Settings, label: str) -> Settings:
-    """Settings of new, migrated databases, note collections and a bucket, named by the label; the warehouse is shared."""
+    """Settings of new, migrated databases, collections and a bucket, named by the label; the warehouse is shared."""
     urls: dict[str, str] = {}
     for name in DATABASES:
         url: str = getattr(configured, f"{name}_url")

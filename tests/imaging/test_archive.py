@@ -112,7 +112,7 @@ async def test_one_liveness_check_for_each_request(
 
 
 async def test_stopped_archive_is_unavailable_and_comes_back(
-    embedded: Embedded, archive: Archive, facility_id: UUID, record: Recorder
+    embedded: Embedded, own: Settings, archive: Archive, facility_id: UUID, record: Recorder
 ) -> None:
     key = await stored(archive, facility_id)
     embedded.stop("archive")
@@ -127,7 +127,7 @@ async def test_stopped_archive_is_unavailable_and_comes_back(
             await archive.ready()
     finally:
         embedded.start("archive")
-    again = Archive("archive", embedded.env["CAREGRAPH_ARCHIVE_URL"], 5)
+    again = Archive("archive", own.archive_url, 5)
     try:
         assert await again.session(caller(facility_id), record).read_range(key, 0, 4) == CONTENT[:4]
     finally:
