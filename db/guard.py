@@ -46,15 +46,14 @@ class Guard:
         return result
 
     async def _in_time(self, call: Callable[[], Awaitable[T]]) -> T:
+        admitted = False
         try:
             async with asyncio.timeout(self.timeout_s):
                 await self._slots.acquire()
-        except TimeoutError:
-            raise StoreOverloaded(self.store) from None
-        try:
-            async with asyncio.timeout(self.timeout_s):
+                admitted = True
                 return await call()
         except TimeoutError:
-            raise StoreTimeout(self.store) from None
+            raise (StoreTimeout if admitted else StoreOverloaded)(self.store) from None
         finally:
-            self._slots.release()
+            if admitted:
+                self._slots.release()

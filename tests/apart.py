@@ -26,7 +26,8 @@ async def apart(configured: Settings, label: str) -> Settings:
         await connection.execute(f"CREATE DATABASE {label}_{name}")
         await connection.close()
         urls[f"{name}_url"] = _renamed(url, f"{label}_{name}")
-    notes_url, archive_url = _renamed(configured.notes_url, label), _renamed(configured.archive_url, label)
+    bucket = label.replace("_", "-")  # S3 takes no underscore
+    notes_url, archive_url = _renamed(configured.notes_url, label), _renamed(configured.archive_url, bucket)
     own = replace(configured, notes_url=notes_url, archive_url=archive_url, **urls)
     await migrate_all(own)
     return own
