@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +14,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from db.caller import Caller
+from db.context import derive
 from db.settings import Settings, load
 from db.stores import FacilityName, Stores
 from graph import demo, graphiql
@@ -52,7 +51,7 @@ class _Process:
 
     def __init__(self, settings: Settings) -> None:
         self._stores = Stores(settings)
-        self._cursor_key = hmac.digest(settings.secret, b"cursor", hashlib.sha256)
+        self._cursor_key = derive(settings.secret, "cursor")
 
     @asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncGenerator[None]:

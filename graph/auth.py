@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +10,7 @@ from uuid import UUID
 import jwt
 
 from db.caller import Caller, Profile, PurposeOfUse
+from db.context import derive
 from db.errors import InvalidArgument, Unauthenticated
 from db.settings import Settings
 
@@ -103,4 +102,4 @@ def _uuid(claim: object) -> UUID:
 
 def _demo_key(settings: Settings) -> bytes:
     """Key of the demo issuer, apart from every other use of the secret."""
-    return hmac.digest(settings.secret, b"demo-token", hashlib.sha256)
+    return derive(settings.secret, "demo-token")
