@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from loaders.encounter import COLUMNS as ENCOUNTER_COLUMNS
 from loaders.encounter import EncounterRow
-from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
-from loaders.reader import Reader
+from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch, by_id, newest_of_each
 
 COLUMNS = "id, facility_id, parent_id, code, name, type, physical_type"
 DEPARTMENT_BY_ID = by_id("department_by_id", COLUMNS, "department")
@@ -45,16 +43,7 @@ class DepartmentRow:
     physical_type: str | None
 
 
-async def departments_of_facilities(
-    reader: Reader, ids: Sequence[UUID], physical_types: list[str] | None
-) -> Mapping[UUID, Sequence[DepartmentRow]]:
-    """Departments of each facility by name, of any physical type or of those given."""
-    rows: dict[UUID, list[DepartmentRow]] = {facility_id: [] for facility_id in ids}
-    for record in await reader.clinical.fetch(DEPARTMENTS_OF_FACILITIES, list(ids), physical_types):
-        rows[record[0]].append(DepartmentRow(*record[1:]))
-    return rows
-
-
+departments_of_facilities = ChildrenBatch(DEPARTMENTS_OF_FACILITIES, DepartmentRow)
 department_by_id = ByIdBatch(DEPARTMENT_BY_ID, DepartmentRow)
 inpatients_of_departments = NewestBatch(INPATIENTS_OF_DEPARTMENTS, EncounterRow)
 inpatients_of_facilities = NewestBatch(INPATIENTS_OF_FACILITIES, EncounterRow)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, LiteralString, TypeVar
+from typing import Any, Generic, LiteralString, TypeVar
 from uuid import UUID
 
 from db.postgres import Session
@@ -62,8 +62,13 @@ async def newest(
     """Up to page.first + 1 rows of each parent, newest first: the one too many says that there is a next page."""
     ids = list(dict.fromkeys(parent_ids))
     bounds = (page.before_time, page.before_id, page.start, page.end)
-    rows: dict[UUID, list[R]] = {parent_id: [] for parent_id in ids}
-    for record in await session.fetch(sql, ids, page.first + 1, *bounds, *filters):
+    return grouped(ids, await session.fetch(sql, ids, page.first + 1, *bounds, *filters), row)
+
+
+def grouped(parent_ids: Sequence[UUID], records: Sequence[Any], row: Callable[..., R]) -> Mapping[UUID, Sequence[R]]:
+    """Rows of each parent, in the order of the records, which start with the parent's id."""
+    rows: dict[UUID, list[R]] = {parent_id: [] for parent_id in parent_ids}
+    for record in records:
         rows[record[0]].append(row(*record[1:]))
     return rows
 
@@ -97,17 +102,15 @@ class NewestBatch(Generic[R]):
 
 @dataclass(frozen=True)
 class ChildrenBatch(Generic[R]):
-    """Batch function of a statement that gives all children of $1, the parent's id first."""
+    """Batch function of a statement that gives the children of $1, the parent's id first; arguments from $2 on."""
 
     sql: LiteralString
     row: Callable[..., R]
     session: Callable[[Reader], Session] = clinical
 
-    async def __call__(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, Sequence[R]]:
-        rows: dict[UUID, list[R]] = {parent_id: [] for parent_id in ids}
-        for record in await self.session(reader).fetch(self.sql, list(ids)):
-            rows[record[0]].append(self.row(*record[1:]))
-        return rows
+    async def __call__(self, reader: Reader, ids: Sequence[UUID], *arguments: object) -> Mapping[UUID, Sequence[R]]:
+        distinct = list(dict.fromkeys(ids))
+        return grouped(distinct, await self.session(reader).fetch(self.sql, distinct, *arguments), self.row)
 
 
 @dataclass(frozen=True)

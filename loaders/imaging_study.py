@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString, TypeVar
+from typing import Any, LiteralString
 from uuid import UUID
 
 from db.postgres import Session
-from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
+from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch, by_id, newest_of_each
 from loaders.reader import Reader
-
-R = TypeVar("R")
 
 STUDY_COLUMNS = """
     id, patient_id, encounter_id, study_uid, accession_number, status, started, modality, description, procedure,
@@ -126,27 +123,5 @@ imaging_studies_of_facilities = NewestBatch(IMAGING_STUDIES_OF_FACILITIES, Imagi
 imaging_study_by_id = ByIdBatch(IMAGING_STUDY_BY_ID, ImagingStudyRow, imaging)
 imaging_series_by_id = ByIdBatch(IMAGING_SERIES_BY_ID, ImagingSeriesRow, imaging)
 imaging_instance_by_id = ByIdBatch(IMAGING_INSTANCE_BY_ID, ImagingInstanceRow, imaging)
-
-
-async def imaging_series_of_studies(
-    reader: Reader, ids: Sequence[UUID], first: int
-) -> Mapping[UUID, Sequence[ImagingSeriesRow]]:
-    """First series of each study, by number."""
-    return await _first(reader, IMAGING_SERIES_OF_STUDIES, ids, first, ImagingSeriesRow)
-
-
-async def imaging_instances_of_series(
-    reader: Reader, ids: Sequence[UUID], first: int
-) -> Mapping[UUID, Sequence[ImagingInstanceRow]]:
-    """First instances of each series, by number."""
-    return await _first(reader, IMAGING_INSTANCES_OF_SERIES, ids, first, ImagingInstanceRow)
-
-
-async def _first(
-    reader: Reader, sql: LiteralString, parent_ids: Sequence[UUID], first: int, row: Callable[..., R]
-) -> Mapping[UUID, Sequence[R]]:
-    ids = list(dict.fromkeys(parent_ids))
-    rows: dict[UUID, list[R]] = {parent_id: [] for parent_id in ids}
-    for record in await reader.imaging.fetch(sql, ids, first):
-        rows[record[0]].append(row(*record[1:]))
-    return rows
+imaging_series_of_studies = ChildrenBatch(IMAGING_SERIES_OF_STUDIES, ImagingSeriesRow, imaging)
+imaging_instances_of_series = ChildrenBatch(IMAGING_INSTANCES_OF_SERIES, ImagingInstanceRow, imaging)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
-from loaders.reader import Reader
+from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch, by_id, newest_of_each
 
 TEST_COLUMNS = "id, code_system, code, code_display, code_text"
 LAB_TEST_BY_ID = by_id("lab_test_by_id", TEST_COLUMNS, "lab_test")
@@ -105,13 +103,4 @@ lab_result_by_id = ByIdBatch(LAB_RESULT_BY_ID, LabResultRow)
 lab_results_of_patients = NewestBatch(LAB_RESULTS_OF_PATIENTS, LabResultRow)
 lab_results_of_encounters = NewestBatch(LAB_RESULTS_OF_ENCOUNTERS, LabResultRow)
 lab_results_of_reports = NewestBatch(LAB_RESULTS_OF_REPORTS, LabResultRow)
-
-
-async def latest_lab_results_of_patients(
-    reader: Reader, ids: Sequence[UUID], codes: list[str] | None
-) -> Mapping[UUID, Sequence[LabResultRow]]:
-    """The latest result of each test of each patient, latest first; "latest" is by instant."""
-    rows: dict[UUID, list[LabResultRow]] = {}
-    for record in await reader.clinical.fetch(LATEST_LAB_RESULTS_OF_PATIENTS, list(ids), codes):
-        rows.setdefault(record[0], []).append(LabResultRow(*record[1:]))
-    return rows
+latest_lab_results_of_patients = ChildrenBatch(LATEST_LAB_RESULTS_OF_PATIENTS, LabResultRow)

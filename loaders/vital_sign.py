@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any, LiteralString, TypeAlias, TypeVar
+from typing import LiteralString, TypeAlias, TypeVar
 from uuid import UUID
 
+from loaders.facts import grouped
 from loaders.page import TimePage
 from loaders.reader import Reader
 
@@ -243,8 +244,8 @@ async def _newest(
     time = page.time
     position = (time.before_time, time.before_id, page.before_position)
     range_ = (time.start, time.end)
-    return _of_parents(
-        ids, await reader.vitals.fetch(sql, _distinct(ids), time.first + 1, *position, *range_, *filters)
+    return grouped(
+        ids, await reader.vitals.fetch(sql, _distinct(ids), time.first + 1, *position, *range_, *filters), VitalSignRow
     )
 
 
@@ -252,7 +253,7 @@ async def latest_vital_signs_of_patients(
     reader: Reader, ids: Sequence[UUID], codes: Sequence[str] | None
 ) -> ReadingsOf:
     """The newest reading of each code of each patient, by code; those entered in error don't count."""
-    return _of_parents(ids, await reader.vitals.fetch(LATEST_VITAL_SIGNS_OF_PATIENTS, _distinct(ids), codes))
+    return grouped(ids, await reader.vitals.fetch(LATEST_VITAL_SIGNS_OF_PATIENTS, _distinct(ids), codes), VitalSignRow)
 
 
 async def vital_sign_by_key(reader: Reader, keys: Sequence[Key]) -> Mapping[Key, VitalSignRow]:
@@ -285,11 +286,3 @@ async def vital_trends_of_patients(
 
 def _distinct(values: Sequence[T]) -> list[T]:
     return list(dict.fromkeys(values))
-
-
-def _of_parents(ids: Sequence[UUID], records: Sequence[Any]) -> ReadingsOf:
-    """Rows by the parent's id that each record starts with."""
-    rows: dict[UUID, list[VitalSignRow]] = {parent_id: [] for parent_id in ids}
-    for record in records:
-        rows[record[0]].append(VitalSignRow(*record[1:]))
-    return rows
