@@ -11,7 +11,7 @@ from db.policy import Phi
 from graph.connection import Connection
 from graph.datatype import CodeableConcept, FhirDateTime, Quantity, ReferenceRange, listed, take
 from graph.fact import ClinicalFact
-from graph.field import CODE, PAGE, PERIOD, STATUS, field
+from graph.field import FACTS, field
 from graph.lab import LabResult, ObservationComponent, value_quantity
 from graph.node import Node, node_id, served_from
 from graph.provider import Provider
@@ -161,7 +161,7 @@ class DiagnosticReport(ClinicalFact):
         "Laboratory results of the report",
         phi=Phi.CLINICAL,
         batch=resolvers.lab.of_reports,
-        args=(*PAGE, *PERIOD, STATUS, CODE),
+        args=FACTS,
     )
 
 

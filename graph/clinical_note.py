@@ -134,7 +134,7 @@ class ClinicalNoteSearch:
     edges: list[Edge[ClinicalNote]] = field(
         "Notes with their cursors",
         phi=None,
-        value=lambda found: list(zip(found.page.cursors, found.page.rows, strict=True)),
+        value=lambda found: found.page.edges(),
     )
     nodes: list[ClinicalNote] = field("Notes alone", phi=None, value=lambda found: found.page.rows)
     page_info: PageInfo = field("Where the page lies in its list", phi=None, value=lambda found: found.page)

@@ -7,7 +7,6 @@ from typing import Generic, TypeVar
 import strawberry
 
 from graph.field import field
-from resolvers.connection import Slice
 
 T = TypeVar("T")
 
@@ -21,10 +20,10 @@ class PageInfo:
         "Whether there are entries before this page", phi=None, value=lambda s: s.has_previous
     )
     start_cursor: str | None = field(
-        "Cursor of the first entry", phi=None, value=lambda s: s.cursors[0] if s.cursors else None
+        "Cursor of the first entry", phi=None, value=lambda s: s.cursor(s.rows[0]) if s.rows else None
     )
     end_cursor: str | None = field(
-        "Cursor of the last entry", phi=None, value=lambda s: s.cursors[-1] if s.cursors else None
+        "Cursor of the last entry", phi=None, value=lambda s: s.cursor(s.rows[-1]) if s.rows else None
     )
 
 
@@ -36,14 +35,10 @@ class Edge(Generic[T]):
     node: T = field("Entry itself", phi=None, value=lambda edge: edge[1])
 
 
-def _edges(page: Slice[object]) -> list[tuple[str, object]]:
-    return list(zip(page.cursors, page.rows, strict=True))
-
-
 @strawberry.type(description="A page of a list")
 class Connection(Generic[T]):
     """Served from a Slice."""
 
-    edges: list[Edge[T]] = field("Entries with their cursors", phi=None, value=_edges)
+    edges: list[Edge[T]] = field("Entries with their cursors", phi=None, value=lambda page: page.edges())
     nodes: list[T] = field("Entries alone", phi=None, value=lambda page: page.rows)
     page_info: PageInfo = field("Where the page lies in its list", phi=None, value=lambda page: page)

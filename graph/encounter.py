@@ -21,7 +21,7 @@ from graph.clinical_note import NOTES, ClinicalNote
 from graph.connection import Connection
 from graph.datatype import CodeableConcept, FhirDateTime
 from graph.facility import Department, Facility
-from graph.field import CODE, PAGE, PERIOD, STATUS, field
+from graph.field import CODE, FACTS, PAGE, PERIOD, field
 from graph.imaging_study import IMAGING, ImagingStudy
 from graph.lab import LabResult
 from graph.medication import MedicationAdministration, MedicationRequest
@@ -33,8 +33,6 @@ from loaders.encounter import EncounterRow
 
 if TYPE_CHECKING:
     from graph.patient import Patient
-
-FACTS = (*PAGE, *PERIOD, STATUS, CODE)
 
 
 @strawberry.type(description="A visit or stay of a patient (FHIR R4 Encounter)")

@@ -164,3 +164,6 @@ PERIOD = (
 
 STATUS = arg("status", list[str] | None, "FHIR status codes of which one must match", phi=None)
 CODE = arg("code", list[str] | None, "Codes (LOINC, SNOMED CT, RxNorm, …) of which one must match", phi=Phi.CLINICAL)
+
+FACTS = (*PAGE, *PERIOD, STATUS, CODE)
+"""Arguments of a list of coded facts."""

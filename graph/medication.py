@@ -12,7 +12,7 @@ from db.policy import Phi
 from graph.connection import Connection
 from graph.datatype import CodeableConcept, FhirDateTime, Quantity, take
 from graph.fact import ClinicalFact
-from graph.field import CODE, PAGE, PERIOD, STATUS, field
+from graph.field import FACTS, field
 from graph.node import Node, node_id, served_from
 from graph.provider import Provider
 from loaders.concept import concept
@@ -112,5 +112,5 @@ class MedicationRequest(ClinicalFact):
         "Administrations of the order, newest first",
         phi=Phi.CLINICAL,
         batch=resolvers.chart.request_administrations,
-        args=(*PAGE, *PERIOD, STATUS, CODE),
+        args=FACTS,
     )

@@ -43,7 +43,7 @@ from graph.datatype import (
     PatientContact,
 )
 from graph.encounter import Encounter
-from graph.field import CODE, PAGE, PERIOD, STATUS, arg, field
+from graph.field import CODE, FACTS, PAGE, PERIOD, STATUS, arg, field
 from graph.imaging_study import IMAGING, ImagingStudy
 from graph.lab import LabResult
 from graph.medication import MedicationAdministration, MedicationRequest
@@ -53,9 +53,6 @@ from graph.research_dataset import CohortSummary
 from graph.schedule import Appointment
 from graph.vital_sign import TREND, VitalSign, VitalTrend
 from loaders.patient import PatientRow
-
-FACTS = (*PAGE, *PERIOD, STATUS, CODE)
-"""Arguments of a list of coded facts."""
 
 
 @strawberry.type(description="A person who receives care, as registered at the caller's facility (FHIR R4 Patient)")
@@ -242,9 +239,7 @@ class PatientMatchEdge:
 class PatientMatchConnection:
     """Served from a Slice of (score, PatientRow)."""
 
-    edges: list[PatientMatchEdge] = field(
-        "Patients with score and cursor", phi=None, value=lambda page: list(zip(page.cursors, page.rows, strict=True))
-    )
+    edges: list[PatientMatchEdge] = field("Patients with score and cursor", phi=None, value=lambda page: page.edges())
     nodes: list[Patient] = field("Patients alone", phi=None, value=lambda page: [row for _, row in page.rows])
     page_info: PageInfo = field("Where the page lies in its list", phi=None, value=lambda page: page)
 

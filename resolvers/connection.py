@@ -76,12 +76,19 @@ def scope(context: Context, field: str) -> Scope:
 
 @dataclass(frozen=True, slots=True)
 class Slice(Generic[T]):
-    """One parent's page: its rows, their cursors, and whether there are more."""
+    """One parent's page: its rows, and whether there are more before and after it.
+
+    `cursor` signs the place of one row: most clients ask for the last one only, or for none.
+    """
 
     rows: Sequence[T]
-    cursors: Sequence[str]
+    cursor: Callable[[T], str]
     has_next: bool
     has_previous: bool
+
+    def edges(self) -> list[tuple[str, T]]:
+        """Each row with its cursor."""
+        return [(self.cursor(row), row) for row in self.rows]
 
 
 def time_page(
@@ -108,8 +115,10 @@ def slices(
 def time_slice(signer: Scope, page: TimePage, rows: Sequence[R]) -> Slice[R]:
     """Slice of rows of which one too many was asked for."""
     shown = rows[: page.first]
-    cursors = [signer.sign(row.sort_time.isoformat(), str(row.id)) for row in shown]
-    return Slice(shown, cursors, len(rows) > page.first, page.before_time != LAST_TIME or page.before_id != LAST_ID)
+    continued = page.before_time != LAST_TIME or page.before_id != LAST_ID
+    return Slice(
+        shown, lambda row: signer.sign(row.sort_time.isoformat(), str(row.id)), len(rows) > page.first, continued
+    )
 
 
 def relation(field: str, batch: TimeBatch, key: str = "id", **checks: Check) -> BatchResolver:

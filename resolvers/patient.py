@@ -65,10 +65,9 @@ async def search(
         matches = await patients_of_facility(context.reader, before, size + 1)
     shown = matches[:size]
     rows = await context.reader.load_many(patient_by_id, [match.patient_id for match in shown])
-    found = [(match, row) for match, row in zip(shown, rows, strict=True) if row is not None]
     return Slice(
-        rows=[(match.score, row) for match, row in found],
-        cursors=[signer.sign(str(match.score), str(match.patient_id)) for match, _ in found],
+        rows=[(match.score, row) for match, row in zip(shown, rows, strict=True) if row is not None],
+        cursor=lambda found: signer.sign(str(found[0]), str(found[1].id)),
         has_next=len(matches) > size,
         has_previous=after is not None,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from loaders.patient import patient_by_id
-from loaders.provider import ProviderRow, patient_ids_of_providers, provider_by_id
+from loaders.provider import ProviderRow, SeenPatientRow, patient_ids_of_providers, provider_by_id
 from resolvers.arguments import resource_id
 from resolvers.connection import Slice, link, slices, time_page
 from resolvers.context import Context
@@ -36,4 +37,12 @@ async def patients(
     pages = slices(context, "Provider.patients", page, ids, seen)
     wanted = list({row.id for one_page in pages for row in one_page.rows})
     known = dict(zip(wanted, await context.reader.load_many(patient_by_id, wanted), strict=True))
-    return [Slice([known[row.id] for row in p.rows], p.cursors, p.has_next, p.has_previous) for p in pages]
+    return [_of_patients(page, known) for page in pages]
+
+
+def _of_patients(page: Slice[SeenPatientRow], known: Mapping[UUID, Any]) -> Slice[Any]:
+    """The page with the patients in place of when they were seen, which their cursors are made of."""
+    seen = {row.id: row for row in page.rows}
+    return Slice(
+        [known[key] for key in seen], lambda patient: page.cursor(seen[patient.id]), page.has_next, page.has_previous
+    )

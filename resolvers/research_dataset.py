@@ -89,7 +89,7 @@ async def aggregates(
         codes=codes("code", code),
     )
     return [
-        Slice(rows[:size], [signer.sign(str(row.ordinal)) for row in rows[:size]], len(rows) > size, after is not None)
+        Slice(rows[:size], lambda row: signer.sign(str(row.ordinal)), len(rows) > size, after is not None)
         for rows in (found[parent.id] for parent in parents)
     ]
 

@@ -77,8 +77,11 @@ def reading_page(
 
 def _slice(signer: Scope, page: ReadingPage, rows: Sequence[VitalSignRow]) -> Slice[VitalSignRow]:
     shown = rows[: page.time.first]
-    cursors = [signer.sign(row.sort_time.isoformat(), str(row.id), str(row.position)) for row in shown]
-    return Slice(shown, cursors, len(rows) > page.time.first, page.before_position != LAST_POSITION)
+
+    def cursor(row: VitalSignRow) -> str:
+        return signer.sign(row.sort_time.isoformat(), str(row.id), str(row.position))
+
+    return Slice(shown, cursor, len(rows) > page.time.first, page.before_position != LAST_POSITION)
 
 
 of_patients = readings("Patient.vitalSigns", vital_signs_of_patients)

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from db.caller import Caller, Profile, PurposeOfUse
+from db.caller import Caller, Profile
 from db.settings import Settings
 from db.stores import FacilityName, Stores
+from graph.auth import PERSONAS
 from graph.execution import Engine
 from graph.plan import plan
 from graph.schema import schema
@@ -19,12 +20,7 @@ from resolvers.context import Context
 
 CURSOR_KEY = b"cursors of tests are the same in every run"
 
-PURPOSES = {
-    Profile.REGISTRAR: PurposeOfUse.HOPERAT,
-    Profile.BILLING: PurposeOfUse.HPAYMT,
-    Profile.ANALYST: PurposeOfUse.HOPERAT,
-    Profile.PRIVACY_OFFICER: PurposeOfUse.HOPERAT,
-}
+PURPOSES = {persona.profile: persona.purpose for persona in PERSONAS.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ class Graph:
     def caller(self, profile: Profile = Profile.CLINICIAN, facility: int | FacilityName = 0) -> Caller:
         """A caller of a profile at one of the facilities, by place or by itself."""
         at = self.facilities[facility] if isinstance(facility, int) else facility
-        return Caller(f"test-{profile.value}", profile, at.id, PURPOSES.get(profile, PurposeOfUse.TREAT))
+        return Caller(f"test-{profile.value}", profile, at.id, PURPOSES[profile])
 
     async def ask(
         self, query: str, profile: Profile = Profile.CLINICIAN, facility: int | FacilityName = 0, **variables: Any

@@ -154,7 +154,7 @@ async def test_a_cursor_is_good_for_its_list_and_facility(notes: Mongo, reader: 
     parent = Parent(uuid4())
     await notes.worker_upsert(CLINICAL_NOTES, [documents.note(facility_id, parent.id) for _ in range(2)])
     first = await page_of(reader(), parent, first=1)
-    cursor = first.cursors[0]
+    cursor = first.cursor(first.rows[0])
     second = await page_of(reader(), parent, first=1, after=cursor)
     assert (second.has_next, second.has_previous) == (False, True)
     assert {row.id for row in second.rows}.isdisjoint({row.id for row in first.rows})
@@ -173,7 +173,7 @@ async def test_a_page_is_stable_under_inserts(notes: Mongo, reader: ReaderOf, fa
     first = await page_of(reader(), parent, first=2)
     newer = documents.note(facility_id, parent.id, time=JUNE + timedelta(days=9))
     await notes.worker_upsert(CLINICAL_NOTES, [newer])
-    second = await page_of(reader(), parent, first=2, after=first.cursors[-1])
+    second = await page_of(reader(), parent, first=2, after=first.cursor(first.rows[-1]))
     assert [str(row.id) for row in second.rows] == [old[1]["_id"], old[0]["_id"]]
 
 

@@ -89,7 +89,7 @@ async def test_pages_range_and_types(notes: Mongo, reader: ReaderOf, facility_id
         seen += [str(row.id) for row in found.page.rows]
         if not found.page.has_next:
             break
-        after = found.page.cursors[-1]
+        after = found.page.cursor(found.page.rows[-1])
     assert seen == [ids[number] for number in (0, 1, 2, 4)]
     assert [str(row.id) for row in (await search(reader(), "chest", end="2019")).page.rows] == seen[1:]
     assert [str(row.id) for row in (await search(reader(), "chest", start="2019")).page.rows] == seen[:2]

@@ -53,7 +53,7 @@ async def pages(context: Context, patient: UUID, first: int, **arguments: Any) -
         rows += page.rows
         if not page.has_next:
             return rows
-        after = page.cursors[-1]
+        after = page.cursor(page.rows[-1])
 
 
 async def trends(context: Context, patient: UUID, *codes: str, **arguments: Any) -> Sequence[VitalTrendRow]:
@@ -253,7 +253,7 @@ async def test_cursor_is_good_for_one_field_and_facility(vitals: Vitals, facilit
     await write(vitals, [reading(facility, patient, "60", n) for n in range(3)])
     async with vitals.request(facility) as context:
         [page] = await vital_sign.of_patients(context, parents(patient), first=1, after=None)
-        [cursor] = page.cursors
+        [cursor] = [page.cursor(row) for row in page.rows]
         for relation, forged in ((vital_sign.of_encounters, cursor), (vital_sign.of_patients, cursor[:-2] + "AA")):
             with pytest.raises(InvalidCursor):
                 await relation(context, parents(patient), first=1, after=forged)

@@ -222,7 +222,7 @@ async def test_pages_of_cells_have_no_gap_and_forged_cursors_are_refused(stores:
         seen += [row.ordinal for row in page.rows]
         if not page.has_next:
             break
-        after = page.cursors[-1]
+        after = page.cursor(page.rows[-1])
     everything = await stored(
         stores,
         "ordinal",
