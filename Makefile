@@ -2,7 +2,7 @@
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: run test check schema bench lock
+.PHONY: run test check schema bench mutants lock
 PYTHON ?= python3
 
 # The embedded stores, the demo network (not with DEMO=0) and the API; see README.md for the settings.
@@ -17,12 +17,22 @@ check: .venv/dev.stamp
 	.venv/bin/ruff format --check
 	.venv/bin/pyright
 
+# What is printed from the code: the schema, the manifest of trusted documents, the table of the policy.
 schema: .venv/dev.stamp
 	.venv/bin/python -m graph.schema > .venv/schema.graphql
 	mv .venv/schema.graphql schema.graphql
+	.venv/bin/python -m graph.trusted > .venv/manifest.json
+	mv .venv/manifest.json operations/manifest.json
+	.venv/bin/python -m db.policy_table > .venv/policy.md
+	mv .venv/policy.md docs/policy.md
 
 bench: .venv/dev.stamp
 	.venv/bin/python -m tests.bench.lab_partitions
+	.venv/bin/python -m tests.bench.security
+
+# Takes guards out, one at a time, and demands a red test; MUTANTS="--sample 6 --seed x" or names try some of them.
+mutants: .venv/dev.stamp
+	.venv/bin/python -m tests.mutations $(MUTANTS)
 
 # Resolves the versions in pyproject.toml again; the second file holds the first one's versions and the tools.
 lock:

@@ -24,7 +24,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from db.caller import Caller
 from db.errors import Forbidden, StoreError, StoreUnavailable
 from db.guard import Guard
-from db.policy import Form, Phi, form
+from db.policy import Phi, shows
+from db.seen import Seen
 
 T = TypeVar("T")
 Record = Callable[[str, str], None]
@@ -87,9 +88,9 @@ class Archive:
         self._closing = AsyncExitStack()
         self._client: Any = None
 
-    def session(self, caller: Caller, record: Record) -> Session:
+    def session(self, caller: Caller, record: Record, seen: Seen | None = None) -> Session:
         """One caller's view of the archive; nothing is sent before its first read."""
-        return Session(self, caller, record)
+        return Session(self, caller, record, seen or Seen())
 
     async def ready(self) -> None:
         """Returns when the server answers for the bucket. Raises StoreError."""
@@ -226,10 +227,11 @@ class Archive:
 class Session:
     """One caller's reads, inside the caller's facility."""
 
-    def __init__(self, archive: Archive, caller: Caller, record: Record) -> None:
+    def __init__(self, archive: Archive, caller: Caller, record: Record, seen: Seen) -> None:
         self._archive = archive
         self._caller = caller
         self._record = record
+        self._seen = seen
         self._asking = asyncio.Lock()
         self._answers = False
         self._failed: StoreError | None = None
@@ -246,6 +248,7 @@ class Session:
         if not self._shown:
             return None
         await self._answering()
+        self._seen.presigned += 1
         return await self._archive.presign(key, expires_s)
 
     async def read_range(self, key: str, start: int, end: int) -> bytes | None:
@@ -263,7 +266,7 @@ class Session:
 
     @property
     def _shown(self) -> bool:
-        return form(self._caller.profile, Phi.URL) is Form.SHOW
+        return shows(self._caller, Phi.URL)
 
     def _check(self, key: str) -> None:
         if not is_key_of(self._caller.facility_id, key):

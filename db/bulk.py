@@ -66,6 +66,7 @@ def _table(
 
 
 _FACT = "id facility_id patient_id encounter_id "
+_LABELLED = _FACT + "security "
 _CODE = "code_system code code_display code_text code_translation "
 _VALUE = (
     "value_number value_comparator value_unit value_code value_system value_concept value_text value_date_time "
@@ -93,45 +94,45 @@ TABLES: dict[str, Table] = {
     "resource_identifier": _table("clinical", "resource_type system value resource_id", "resource_type value system"),
     "encounter": _table(
         "clinical",
-        "id facility_id patient_id department_id provider_id part_of_id status class_code "
+        "id facility_id patient_id security department_id provider_id part_of_id status class_code "
         + _CODE
         + "period_start period_end sort_time end_time details",
     ),
     "condition": _table(
         "clinical",
-        _FACT
+        _LABELLED
         + "clinical_status verification_status category severity "
         + _CODE
         + "body_site onset abatement recorded_date note sort_time",
     ),
     "procedure": _table(
         "clinical",
-        _FACT
+        _LABELLED
         + "provider_id status "
         + _CODE
         + "reason reason_condition_id body_site performed_start performed_end sort_time",
     ),
     "allergy_intolerance": _table(
         "clinical",
-        _FACT
+        _LABELLED
         + "clinical_status verification_status type category criticality "
         + _CODE
         + "no_known_allergy onset recorded_date reaction note sort_time",
     ),
     "immunization": _table(
         "clinical",
-        _FACT + "status " + _CODE + "occurrence occurrence_text primary_source lot_number dose_quantity sort_time",
+        _LABELLED + "status " + _CODE + "occurrence occurrence_text primary_source lot_number dose_quantity sort_time",
     ),
     "medication": _table("clinical", _MEDICATION),
     "medication_concept": _table("clinical", _MEDICATION, merged=True, name="medication"),
     "medication_request": _table(
         "clinical",
-        _FACT + "medication_id provider_id status intent priority authored_on reason reason_condition_id dosage "
+        _LABELLED + "medication_id provider_id status intent priority authored_on reason reason_condition_id dosage "
         "dispense sort_time",
     ),
     "medication_administration": _table(
         "clinical",
-        _FACT + "medication_id medication_request_id status effective_start effective_end dosage sort_time",
+        _LABELLED + "medication_id medication_request_id status effective_start effective_end dosage sort_time",
     ),
     "care_team": _table("clinical", _FACT + "status name category period_start period_end sort_time"),
     "care_team_participant": _table(
@@ -148,14 +149,14 @@ TABLES: dict[str, Table] = {
         + "description start_date_time end_date_time sort_time end_time",
     ),
     "lab_test": _table("clinical", "id code_system code code_display code_text", merged=True),
-    "diagnostic_report": _table("clinical", _FACT + "status category " + _CODE + "effective issued sort_time"),
+    "diagnostic_report": _table("clinical", _LABELLED + "status category " + _CODE + "effective issued sort_time"),
     "report_result": _table("clinical", "report_id result_id", "report_id result_id", "report_id"),
     "lab_result": _table(
         "clinical",
-        _FACT + "lab_test_id diagnostic_report_id status effective issued specimen " + _VALUE,
+        _LABELLED + "lab_test_id diagnostic_report_id status effective issued specimen " + _VALUE,
         "id sort_time",
     ),
-    "observation": _table("clinical", _FACT + "status category " + _CODE + "effective issued " + _VALUE),
+    "observation": _table("clinical", _LABELLED + "status category " + _CODE + "effective issued " + _VALUE),
     "observation_place": _table("clinical", "resource_id place sort_time", "resource_id"),
     "deferred_resource": _table(
         "clinical", "resource_type resource_id waits_for written resource", "resource_type resource_id"

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import time
 
-from db.caller import Caller
+from db.caller import Caller, Patients
 
 CONTEXT_TTL_S = 60
 """Seconds that a signed context is good for: longer than any request, too short to be worth stealing."""
@@ -31,21 +31,47 @@ def pads(secret: bytes) -> tuple[bytes, bytes]:
     return bytes(byte ^ 0x36 for byte in key), bytes(byte ^ 0x5C for byte in key)
 
 
-def sign(secret: bytes, caller: Caller, expires: int | None = None) -> str:
-    """Context of a caller as `app.context` carries it.
+def sign(secret: bytes, caller: Caller, pid: int, expires: int | None = None) -> str:
+    """Context of a caller as `app.context` carries it, for the PostgreSQL session of this process id and no other.
 
-    `expires`: seconds since 1970; by default CONTEXT_TTL_S from now. Every part is made of [0-9A-Za-z_|-] only, so the
+    `expires`: seconds since 1970; by default CONTEXT_TTL_S from now. Every part is made of [0-9A-Za-z_.|-] only, so the
     text is safe inside an SQL literal.
     """
     parts = [
-        "v1",
+        "v2",
         str(caller.facility_id),
         str(caller.department_id or ""),
         caller.profile.value,
         caller.purpose.value,
-        base64.urlsafe_b64encode(caller.subject.encode()).decode().rstrip("="),
+        _text(caller.subject),
+        caller.reach.value,
+        str(caller.provider_id or ""),
+        str(caller.patient_id or ""),
+        str(caller.home_facility_id or ""),
+        ".".join(sorted(caller.role.labels)),
+        ".".join(sorted(caller.role.lifts)),
+        str(pid),
         str(expires if expires is not None else int(time.time()) + CONTEXT_TTL_S),
     ]
-    payload = "|".join(parts)
+    return _with_mac(secret, "|".join(parts))
+
+
+def sign_patients(secret: bytes, patients: Patients, pid: int, expires: int | None = None) -> str:
+    """Whose records a caller may see, as `app.patients` carries it to the databases beside the clinical one."""
+    reached = "*" if patients.reached is None else ".".join(sorted(map(str, patients.reached)))
+    until = str(expires if expires is not None else int(time.time()) + CONTEXT_TTL_S)
+    return _with_mac(secret, "|".join(["p1", reached, ".".join(sorted(map(str, patients.denied))), str(pid), until]))
+
+
+def prove(secret: bytes, pid: int) -> str:
+    """What `app.proof` carries: that this application asks, and not somebody who logged in as a profile."""
+    return _with_mac(secret, f"q1|{pid}|{int(time.time()) + CONTEXT_TTL_S}")
+
+
+def _text(value: str) -> str:
+    return base64.urlsafe_b64encode(value.encode()).decode().rstrip("=")
+
+
+def _with_mac(secret: bytes, payload: str) -> str:
     mac = hmac.digest(derive(secret, "context"), payload.encode(), hashlib.sha256)
     return f"{payload}|{mac.hex()}"

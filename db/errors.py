@@ -2,8 +2,12 @@
 
 AppError
   StoreError      StoreUnavailable, StoreTimeout, StoreOverloaded
-  AccessError     Unauthenticated, Forbidden
-  RequestError    InvalidArgument, InvalidCursor, InvalidId, BadRequest, PhiFilterForbidden
+  AccessError     Unauthenticated, IssuerUnavailable, Forbidden, InsufficientScope,
+                  IntrospectionDisabled, DocumentNotTrusted
+  RequestError    InvalidArgument, InvalidCursor, InvalidId, BadRequest, PhiFilterForbidden, CircularFragment,
+                  PersistedQueryNotFound, PersistedQueryMismatch
+  LimitError      RateLimited, Overloaded, DeadlineExceeded, LimitExceeded, CostLimitExceeded
+  AuditUnavailable
   SettingsError   (start-up only)
 
 The docstring is the default message; the class name in capitals is the stable code. No value of a patient ever
@@ -57,6 +61,10 @@ class StoreOverloaded(StoreError):
     """This store has too many requests under way."""
 
 
+class AuditUnavailable(AppError):
+    """The audit can't be written now, and nothing is shown that is not recorded."""
+
+
 class AccessError(AppError):
     """This is not allowed."""
 
@@ -64,9 +72,43 @@ class AccessError(AppError):
 class Unauthenticated(AccessError):
     """A valid bearer token is required."""
 
+    def __init__(self, reason: str = "NO_TOKEN") -> None:
+        self.reason = reason
+        """Stable code for the audit, such as NO_TOKEN or EXPIRED; a client does not learn it."""
+        super().__init__()
+
+
+class IssuerUnavailable(AccessError):
+    """Tokens can't be checked now: the keys of their issuer can't be fetched."""
+
 
 class Forbidden(AccessError):
     """The caller's role or purpose does not allow this."""
+
+
+class InsufficientScope(AccessError):
+    """The token's scopes do not let this type be read."""
+
+    def __init__(self, type_name: str) -> None:
+        super().__init__(f"The token's scopes do not let {type_name} be read.")
+
+
+class Suppressed(AccessError):
+    """This chart is suppressed."""
+
+    def __init__(self, reason: str, *, break_glass: bool) -> None:
+        self.reason = reason
+        self.break_glass = break_glass
+        advice = " In an emergency, break the glass (mutation breakGlass)." if break_glass else ""
+        super().__init__(f"This chart is suppressed: {reason}.{advice}")
+
+
+class IntrospectionDisabled(AccessError):
+    """The caller's profile may not ask for the schema; documents of the manifest may."""
+
+
+class DocumentNotTrusted(AccessError):
+    """The caller's profile may run documents of the manifest only; send its id."""
 
 
 class RequestError(AppError):
@@ -99,6 +141,67 @@ class PhiFilterForbidden(ArgumentError):
 
 class BadRequest(RequestError):
     """The HTTP request is malformed."""
+
+
+class CircularFragment(RequestError):
+    """A fragment of the document is inside itself."""
+
+
+class PersistedQueryNotFound(RequestError):
+    """No document of this hash is known; send its text with the hash."""
+
+
+class PersistedQueryMismatch(RequestError):
+    """The hash is not the SHA-256 of the document."""
+
+
+class LimitError(AppError):
+    """A limit is reached."""
+
+    def __init__(self, limit: str, at_most: int, retry_after_s: int | None = None) -> None:
+        self.limit = limit
+        """Name of the limit, as `extensions.limit` has it."""
+        self.retry_after_s = retry_after_s
+        """Whole seconds after which asking again makes sense; None where the same request would fail again."""
+        super().__init__(f"{(self.__doc__ or '').strip().splitlines()[0]} {limit} is at most {at_most}.")
+
+
+class RateLimited(LimitError):
+    """The caller asks too often."""
+
+
+class Overloaded(LimitError):
+    """Too much is under way."""
+
+
+class DeadlineExceeded(LimitError):
+    """The operation took too long and was cancelled."""
+
+
+class LimitExceeded(LimitError):
+    """The document or its variables are too large."""
+
+    def __init__(self, limit: str, at_most: int) -> None:
+        self.at_most = at_most
+        super().__init__(limit, at_most)
+
+    @property
+    def code(self) -> str:
+        """One code for each limit, such as DEPTH_LIMIT_EXCEEDED."""
+        return f"{self.limit}_LIMIT_EXCEEDED"
+
+
+class CostLimitExceeded(LimitExceeded):
+    """The operation may cost more than one request is given."""
+
+    def __init__(self, limit: str, requested: int, at_most: int) -> None:
+        self.requested = requested
+        super().__init__(limit, at_most)
+
+    @property
+    def code(self) -> str:
+        """One code, whichever of the costs it was."""
+        return "COST_LIMIT_EXCEEDED"
 
 
 class SettingsError(AppError):

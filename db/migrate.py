@@ -15,10 +15,10 @@ from pathlib import Path
 import asyncpg
 
 from db import roles
-from db.caller import Profile
 from db.context import pads
 from db.errors import SettingsError
-from db.views import Column, profile_ddl
+from db.policy import POLICY
+from db.views import Column, view_ddl
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK = 4_201_337
@@ -29,9 +29,10 @@ ROLE_ATTEMPTS = 10
 RECORD = "INSERT INTO caregraph_migration (name, sha256) VALUES ($1, $2)"
 
 DECLARED_COLUMNS = """
-SELECT k.table_name, k.column_name, format_type(a.atttypid, a.atttypmod), k.kind
+SELECT k.table_name, k.column_name, coalesce(format_type(a.atttypid, a.atttypmod), 'text'), k.kind
 FROM access.column_kind AS k
-JOIN pg_attribute AS a ON a.attrelid = format('%I.%I', $1::text, k.table_name)::regclass AND a.attname = k.column_name
+LEFT JOIN pg_attribute AS a
+    ON a.attrelid = format('%I.%I', $1::text, k.table_name)::regclass AND a.attname = k.column_name
 ORDER BY k.table_name, k.position
 """
 
@@ -122,6 +123,7 @@ async def _apply(connection: asyncpg.Connection, name: str, text: str, checksum:
         return
     async with connection.transaction():
         await connection.execute(text)
+        await connection.execute("RESET ROLE; RESET search_path")  # a file starts from nothing, whatever is before it
         await connection.execute(RECORD, name, checksum)
 
 
@@ -138,7 +140,7 @@ async def _make_views(connection: asyncpg.Connection, database: str) -> None:
     if undeclared:
         raise SettingsError(f"Column {undeclared} of {database} has no declared PHI kind.")
     columns = [Column(*row) for row in await connection.fetch(DECLARED_COLUMNS, database)]
-    ddl = {profile: profile_ddl(database, profile, columns) for profile in Profile}
+    ddl = {view.name: view_ddl(database, view, columns) for view in POLICY.views.values()}
     digest = hashlib.sha256("".join(ddl.values()).encode()).hexdigest()
     made = await connection.fetchval("SELECT sha256 FROM caregraph_migration WHERE name = 'views'")
     if made == digest:

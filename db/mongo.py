@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
+from uuid import UUID
 
 from bson.codec_options import CodecOptions, TypeCodec, TypeRegistry
 from bson.decimal128 import Decimal128, create_decimal128_context
@@ -24,16 +27,22 @@ from pymongo.errors import (
     PyMongoError,
 )
 
-from db.caller import Caller, Profile
-from db.errors import StoreError, StoreTimeout, StoreUnavailable
+from db.caller import Caller, Patients
+from db.errors import Forbidden, StoreError, StoreTimeout, StoreUnavailable
 from db.guard import Guard
 from db.notes_schema import CLINICAL_NOTES, COLLECTIONS, Collection
-from db.policy import Form, Phi, form
+from db.policy import Form, Phi, View, shows, view
+from db.scrub.scrubber import Unscrubbed
+from db.seen import Seen
+from db.visible import visible
 
 T = TypeVar("T")
 Document: TypeAlias = dict[str, Any]
 Record = Callable[[str, str], None]
 """Takes the store and the name of each statement that is sent."""
+
+AskPatients: TypeAlias = Callable[[], Awaitable[Patients]]
+"""Asks the clinical database whose records the caller may see."""
 
 STAGES = frozenset({"$group", "$limit", "$match", "$project", "$set", "$setWindowFields", "$sort", "$unset"})
 """Stages that callers may send: those that read nothing but what the stage before them passes on."""
@@ -78,29 +87,36 @@ CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True, type_registry=TypeRe
 
 
 def year_of(value: str) -> Document:
-    """Expression of year precision: of an instant the start of its year, of a FHIR text its first four characters."""
+    """Expression of year precision: of an instant the start of its year, of a FHIR text its first four characters.
+
+    As in SQL (access.mask_year, mask_order) a year from which an age over 89 follows is null, or for an instant, by
+    which lists are ordered, the last such year.
+    """
+    untold = datetime(datetime.now(UTC).year - 90, 1, 1, tzinfo=UTC)
     is_date, is_text = ({"$eq": [{"$type": value}, kind]} for kind in ("date", "string"))
+    year: Document = {"$substrBytes": [value, 0, 4]}
+    start: Document = {"$dateTrunc": {"date": value, "unit": "year"}}
     return {
         "$switch": {
             "branches": [
-                {"case": is_date, "then": {"$dateTrunc": {"date": value, "unit": "year"}}},
-                {"case": is_text, "then": {"$substrBytes": [value, 0, 4]}},
+                {"case": is_date, "then": {"$cond": [{"$gt": [start, untold]}, start, untold]}},
+                {"case": is_text, "then": {"$cond": [{"$gt": [year, str(untold.year)]}, year, None]}},
             ],
             "default": None,
         }
     }
 
 
-def mask(collection: Collection, profile: Profile) -> list[Document]:
-    """Stages that give each declared path the form that the policy has for the profile; [] where all is shown.
+def mask(collection: Collection, seen: View) -> list[Document]:
+    """Stages that give each declared path the form that the policy has in a view; [] where all is shown.
 
     A hidden field is left out; a hidden part of a field becomes null, as in SQL: $unset of the embedded server does not
-    reach into arrays.
+    reach into arrays. Text that is shown scrubbed is left out too: it leaves the store through `unscrubbed` alone.
     """
     forms = {
-        path: form(profile, kind)
+        path: seen.forms[kind]
         for path, kind in collection.kinds.items()
-        if kind is not None and form(profile, kind) is not Form.SHOW
+        if kind is not None and seen.forms[kind] is not Form.SHOW
     }
     hidden = [path for path, wanted in forms.items() if "." not in path and not _is_year(path, wanted, collection)]
     changed: Document = {}
@@ -144,9 +160,9 @@ class Mongo:
         self._client: AsyncIOMotorClient[Document] | None = None
         self._has_text: bool | None = None
 
-    def session(self, caller: Caller, record: Record) -> MongoSession:
-        """Reads of one caller."""
-        return MongoSession(self, caller, record)
+    def session(self, caller: Caller, record: Record, patients: AskPatients, seen: Seen | None = None) -> MongoSession:
+        """Reads of one caller, of the patients whose records the caller may see."""
+        return MongoSession(self, caller, record, patients, seen or Seen())
 
     async def ready(self) -> None:
         """Returns when the server answers this login. Raises StoreError."""
@@ -266,10 +282,12 @@ class Mongo:
 class MongoSession:
     """One caller's reads: inside the facility, in the forms of the policy."""
 
-    def __init__(self, mongo: Mongo, caller: Caller, record: Record) -> None:
+    def __init__(self, mongo: Mongo, caller: Caller, record: Record, patients: AskPatients, seen: Seen) -> None:
         self._mongo = mongo
         self._caller = caller
         self._record = record
+        self._patients = patients
+        self._seen = seen
 
     async def find(self, statement: str, collection: Collection, keys: Document) -> list[Document]:
         """Documents with these values of fields, in no order. Raises StoreError."""
@@ -289,14 +307,36 @@ class MongoSession:
         `keys` is what an index can find: conditions on fields, without operators of the top level. `words` is a hint
         for a server with a text index: documents without any of them are not read.
         """
-        pipeline = self.pipeline(collection, keys, stages)
+        pipeline = self.pipeline(collection, keys, stages, await self._patients())
         if words is not None and self._shows(collection, "text") and await self._mongo.has_text():
             pipeline[0]["$match"]["$text"] = {"$search": words}
         self._record(self._mongo.name, statement)
-        return await self._mongo.aggregate(collection, pipeline)
+        documents = await self._mongo.aggregate(collection, pipeline)
+        self._seen.documents(self._caller.facility_id, documents)
+        return documents
 
-    def pipeline(self, collection: Collection, keys: Document, stages: Sequence[Document]) -> list[Document]:
-        """Pipeline that is sent: facility and keys, mask, keys on masked paths, then the stages."""
+    async def unscrubbed(self, statement: str, collection: Collection, ids: Sequence[UUID]) -> list[Unscrubbed]:
+        """Free text of these documents, for a caller who sees it scrubbed. Raises StoreError, Forbidden for others."""
+        seen = view(self._caller.profile, self._caller.purpose)
+        if seen.forms[Phi.FREE_TEXT] is not Form.SCRUB:
+            raise Forbidden
+        worded = replace(seen, forms={**seen.forms, Phi.FREE_TEXT: Form.SHOW})
+        keys = {"_id": {"$in": [str(key) for key in ids]}}
+        pipeline = self.pipeline(collection, keys, [{"$unset": "search_terms"}], await self._patients(), worded)
+        self._record(self._mongo.name, statement)
+        found = await self._mongo.aggregate(collection, pipeline)
+        self._seen.documents(self._caller.facility_id, found)
+        return [Unscrubbed(UUID(one["_id"]), UUID(one["metadata"]["patient_id"]), one) for one in found]
+
+    def pipeline(
+        self,
+        collection: Collection,
+        keys: Document,
+        stages: Sequence[Document],
+        patients: Patients,
+        seen: View | None = None,
+    ) -> list[Document]:
+        """Pipeline that is sent: facility and keys, patients, labels, mask, keys on masked paths, then the stages."""
         if any(path.startswith(("$", "metadata.facility_id")) for path in keys):
             raise ValueError("Keys are conditions on fields other than the facility.")
         if unknown := {name for stage in stages for name in stage} - STAGES:
@@ -305,7 +345,8 @@ class MongoSession:
         masked = {path: value for path, value in keys.items() if path not in first}
         return [
             {"$match": {"metadata.facility_id": str(self._caller.facility_id), **first}},
-            *mask(collection, self._caller.profile),
+            *visible(collection, self._caller, patients),
+            *mask(collection, seen or view(self._caller.profile, self._caller.purpose)),
             *([{"$match": masked}] if masked else []),
             *stages,
         ]
@@ -313,4 +354,4 @@ class MongoSession:
     def _shows(self, collection: Collection, path: str) -> bool:
         """Whether the caller sees the field of a path just as it is stored."""
         kind = collection.kinds[path.split(".")[0]]
-        return kind is None or form(self._caller.profile, kind) is Form.SHOW
+        return kind is None or shows(self._caller, kind)

@@ -36,6 +36,7 @@ def closed(required: Sequence[str] = (), **properties: Schema) -> Schema:
     }
 
 
+LABELS: Schema = {"bsonType": ["array", "null"], "items": STRING}
 METADATA = closed(facility_id=UUID, patient_id=UUID, encounter_id=UUID_OR_NULL)
 """Whose document it is, and where; the facility is the tenant."""
 
@@ -50,6 +51,20 @@ class Collection:
     indexes: Mapping[str, Keys]
     text_index: Keys = ()
     """Index for `$text`, made only where the server has such indexes."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether documents carry sensitivity labels, in `security` (FHIR meta.security); null is unlabelled."""
+        return "security" in self.kinds
+
+    @property
+    def labelled_parts(self) -> list[str]:
+        """Fields that carry labels of their own, likewise: `allergies[]` where each entry of an array does."""
+        fields: Mapping[str, Schema] = self.schema["properties"]
+        entries = [
+            f"{name}[]" for name, one in fields.items() if "security" in one.get("items", {}).get("properties", {})
+        ]
+        return [*entries, *(name for name, one in fields.items() if "security" in one.get("properties", {}))]
 
 
 def newest_first(*equal: str) -> Keys:
@@ -66,6 +81,7 @@ CLINICAL_NOTES = Collection(
     schema=closed(
         _id=UUID,
         metadata=METADATA,
+        security=LABELS,
         status=STRING,
         doc_status=TEXT,
         type=OBJECT,
@@ -87,6 +103,7 @@ CLINICAL_NOTES = Collection(
     kinds={
         "_id": None,
         "metadata": None,
+        "security": None,
         "status": None,
         "doc_status": None,
         "type": Phi.CLINICAL,
@@ -117,6 +134,7 @@ CARE_PLANS = Collection(
     schema=closed(
         _id=UUID,
         metadata=METADATA,
+        security=LABELS,
         status=STRING,
         intent=STRING,
         title=TEXT,
@@ -132,6 +150,7 @@ CARE_PLANS = Collection(
     kinds={
         "_id": None,
         "metadata": None,
+        "security": None,
         "status": None,
         "intent": None,
         "title": Phi.CLINICAL,
@@ -155,6 +174,7 @@ GOALS = Collection(
     schema=closed(
         _id=UUID,
         metadata=METADATA,
+        security=LABELS,
         lifecycle_status=STRING,
         achievement_status=TEXT,
         description=OBJECT,
@@ -166,6 +186,7 @@ GOALS = Collection(
     kinds={
         "_id": None,
         "metadata": None,
+        "security": None,
         "lifecycle_status": None,
         "achievement_status": Phi.CLINICAL,
         "description": Phi.CLINICAL,
@@ -184,12 +205,24 @@ PATIENT_SUMMARIES = Collection(
         _id=STRING,
         metadata=closed(facility_id=UUID, patient_id=UUID),
         updated=INSTANT,
-        active_conditions={"bsonType": "array", "items": closed(id=UUID, code=OBJECT, onset=TEXT)},
-        active_medications={"bsonType": "array", "items": closed(id=UUID, medication=OBJECT, authored_on=TEXT)},
-        allergies={"bsonType": "array", "items": closed(id=UUID, code=OBJECT, criticality=TEXT)},
+        active_conditions={"bsonType": "array", "items": closed(id=UUID, code=OBJECT, onset=TEXT, security=LABELS)},
+        active_medications={
+            "bsonType": "array",
+            "items": closed(id=UUID, medication=OBJECT, authored_on=TEXT, security=LABELS),
+        },
+        allergies={"bsonType": "array", "items": closed(id=UUID, code=OBJECT, criticality=TEXT, security=LABELS)},
         last_encounter={
+            **closed(
+                ("id", "status", "class", "type", "start", "end", "security"),
+                **{"class": TEXT},
+                id=UUID,
+                status=TEXT,
+                type=OBJECT,
+                start=TEXT,
+                end=TEXT,
+                security=LABELS,
+            ),
             "bsonType": ["object", "null"],
-            "required": ["id", "status", "class", "type", "start", "end"],
         },
         counts={"bsonType": "object", "additionalProperties": {"bsonType": ["int", "long"]}},
     ),

@@ -9,26 +9,34 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from decimal import Decimal
-from typing import Any, LiteralString, TypeVar
+from typing import Any, LiteralString, TypeAlias, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 import orjson
 
-from db.caller import Caller, Profile
-from db.context import role_password, sign
+from db.caller import Caller, Patients
+from db.context import prove, role_password, sign, sign_patients
 from db.errors import StoreError, StoreTimeout, StoreUnavailable
 from db.guard import Guard
+from db.notifications import Notifications
+from db.policy import view
 from db.roles import WORKER
+from db.seen import Seen
 
 T = TypeVar("T")
 Record = Callable[[str, str], None]
 """Takes the store and the name of each statement that is sent."""
+AskPatients: TypeAlias = Callable[[], Awaitable[Patients]]
+"""Asks the clinical database whose records the caller may see: for the databases beside it, which can't know."""
 
 POOL_MAX = 8
 """Connections of one profile to one database in this process."""
+
+CLOSE_S = 1
+"""Seconds that the end of a snapshot may take; then its connection is dropped."""
 
 DOWN = (
     OSError,
@@ -78,18 +86,25 @@ class Postgres:
         self._secret = secret
         self._pools: dict[str, asyncpg.Pool] = {}
         self._opening = asyncio.Lock()
+        self._notifications = Notifications(name, self._connect)
 
     async def close(self) -> None:
         """Closes every pool; connections that do not end in time are dropped."""
+        await self._notifications.close()
         for pool in self._pools.values():
             try:
                 await asyncio.wait_for(pool.close(), 2)
             except TimeoutError:
                 pool.terminate()
 
-    def session(self, caller: Caller, record: Record) -> Session:
-        """One caller's snapshot; nothing is sent before its first statement."""
-        return Session(self, caller, record)
+    def session(
+        self, caller: Caller, record: Record, patients: AskPatients | None = None, seen: Seen | None = None
+    ) -> Session:
+        """One caller's snapshot; nothing is sent before its first statement.
+
+        `patients` is needed where the database holds no registrations, consents and relationships of its own.
+        """
+        return Session(self, caller, record, patients, seen or Seen())
 
     async def worker_fetch(self, sql: LiteralString, *args: object) -> Sequence[asyncpg.Record]:
         """Rows of one statement as the worker role, which sees every facility: for processes, never for a caller."""
@@ -98,6 +113,14 @@ class Postgres:
     async def _worker_fetch(self, sql: str, args: Sequence[object]) -> Sequence[asyncpg.Record]:
         pool = await self.pool(WORKER)
         return await pool.fetch(sql, *args)
+
+    def listen(self, channel: str) -> AsyncGenerator[str, None]:
+        """Messages that the database sends on a channel, from now on: ids, never values. Raises StoreError."""
+        return self._notifications.listen(channel)
+
+    async def _connect(self) -> asyncpg.Connection:
+        url = login_url(self._url, WORKER, role_password(self._secret, WORKER))
+        return await self.run(lambda: asyncpg.connect(url))
 
     async def ready(self) -> None:
         """Returns when the database answers and is migrated. Raises StoreError."""
@@ -126,13 +149,33 @@ class Postgres:
                 )
             return self._pools[role]
 
-    def begin(self, caller: Caller) -> str:
-        """Opens the snapshot: every part is an enum's value or made by db.context.sign, so it is safe as a literal."""
+    def context(self, caller: Caller, pid: int, patients: Patients | None = None) -> str:
+        """Statements that say who asks, until the transaction ends.
+
+        Every part is a name of the policy or made by db.context, so it is safe as a literal.
+        """
+        reached = f"; SET LOCAL app.patients = '{sign_patients(self._secret, patients, pid)}'" if patients else ""
         return (
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
-            f"SET LOCAL search_path = {Profile(caller.profile).value}, public; "
-            f"SET LOCAL app.context = '{sign(self._secret, caller)}'"
+            f"SET LOCAL search_path = {view(caller.profile, caller.purpose).name}, public; "
+            f"SET LOCAL app.context = '{sign(self._secret, caller, pid)}'; "
+            f"SET LOCAL app.proof = '{prove(self._secret, pid)}'{reached}; "
+            # A second guard: the first is the deadline of the request, or of the store, which cancels the statement.
+            f"SET LOCAL statement_timeout = {int((self.guard.timeout_s + CLOSE_S) * 1000)}"
         )
+
+    async def write(
+        self, caller: Caller, record: Record, sql: LiteralString, *args: object
+    ) -> Sequence[asyncpg.Record]:
+        """Rows of one statement that writes, as the caller, in a transaction of its own. Raises StoreError."""
+
+        async def call() -> Sequence[asyncpg.Record]:
+            pool = await self.pool(f"caregraph_{caller.profile.value}")
+            async with pool.acquire() as connection, connection.transaction():
+                await connection.execute(self.context(caller, connection.get_server_pid()))
+                return await connection.fetch(sql, *args)
+
+        record(self.name, statement_name(sql))
+        return await self.run(call)
 
 
 async def _keep(connection: asyncpg.Connection) -> None:
@@ -142,45 +185,86 @@ async def _keep(connection: asyncpg.Connection) -> None:
 class Session:
     """One caller's read-only transaction in one database; statements queue behind each other."""
 
-    def __init__(self, postgres: Postgres, caller: Caller, record: Record) -> None:
+    def __init__(
+        self,
+        postgres: Postgres,
+        caller: Caller,
+        record: Record,
+        patients: AskPatients | None,
+        seen: Seen,
+        snapshot: Snapshot | None = None,
+    ) -> None:
         self._postgres = postgres
         self._caller = caller
         self._record = record
-        self._lock = asyncio.Lock()
-        self._pool: asyncpg.Pool | None = None
-        self._connection: Any = None
-        self._failed: StoreError | None = None
+        self._patients = patients
+        self._seen = seen
+        self._snapshot = snapshot or Snapshot()
+
+    def beside(self, caller: Caller, patients: AskPatients | None = None) -> Session:
+        """A session of another caller in the same snapshot: the same person, reading another facility's records."""
+        return Session(self._postgres, caller, self._record, patients, self._seen, self._snapshot)
 
     async def fetch(self, sql: LiteralString, *args: object) -> Sequence[asyncpg.Record]:
         """Rows of one statement, in the caller's snapshot. Raises StoreError."""
-        async with self._lock:
-            if self._failed:
-                raise self._failed
+        patients = await self._patients() if self._patients else None
+        snapshot = self._snapshot
+        async with snapshot.lock:
+            if snapshot.failed:
+                raise snapshot.failed
             self._record(self._postgres.name, statement_name(sql))
             try:
-                return await self._postgres.run(lambda: self._fetch(sql, args))
+                rows = await self._postgres.run(lambda: self._fetch(sql, args, patients))
             except StoreError as error:
-                self._failed = error
+                snapshot.failed = error
                 raise
+            # The statement is being cancelled on the server, and its transaction with it.
+            except asyncio.CancelledError:
+                snapshot.failed = StoreUnavailable(self._postgres.name)
+                raise
+        self._seen.rows(self._caller.facility_id, rows)
+        return rows
 
-    async def _fetch(self, sql: str, args: Sequence[object]) -> Sequence[asyncpg.Record]:
-        if self._connection is None:
-            self._pool = await self._postgres.pool(f"caregraph_{self._caller.profile.value}")
-            self._connection = await self._pool.acquire()
-            await self._connection.execute(self._postgres.begin(self._caller))
-        return await self._connection.fetch(sql, *args)
+    async def _fetch(self, sql: str, args: Sequence[object], patients: Patients | None) -> Sequence[asyncpg.Record]:
+        snapshot = self._snapshot
+        if snapshot.connection is None:
+            snapshot.pool = await self._postgres.pool(f"caregraph_{self._caller.profile.value}")
+            snapshot.connection = await snapshot.pool.acquire()
+            begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+        else:
+            begin = ""
+        if snapshot.caller is not self._caller:
+            context = self._postgres.context(self._caller, snapshot.connection.get_server_pid(), patients)
+            await snapshot.connection.execute(begin + context)
+            snapshot.caller = self._caller
+        return await snapshot.connection.fetch(sql, *args)
 
     async def close(self) -> None:
-        """Ends the snapshot and gives the connection back; a broken connection is dropped."""
-        if self._connection is None or self._pool is None:
+        """Ends the snapshot and gives the connection back; a broken connection is dropped. Nothing is read after it."""
+        self._snapshot.failed = self._snapshot.failed or StoreUnavailable(self._postgres.name)
+        await self._snapshot.close()
+
+
+class Snapshot:
+    """A connection in its transaction, once the first statement has opened it, and for whom it speaks now."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.pool: asyncpg.Pool | None = None
+        self.connection: Any = None
+        self.caller: Caller | None = None
+        self.failed: StoreError | None = None
+
+    async def close(self) -> None:
+        """Ends the transaction and gives the connection back; a broken one is dropped."""
+        if self.connection is None or self.pool is None:
             return
-        connection, self._connection = self._connection, None
+        connection, self.connection = self.connection, None
         try:
-            if self._failed:
-                connection.terminate()
-            else:
-                await connection.execute("ROLLBACK", timeout=1)
+            async with asyncio.timeout(CLOSE_S):
+                # asyncpg first waits until the server has cancelled what was under way, so that no statement runs on.
+                await connection.execute("ROLLBACK")
         except (*DOWN, TimeoutError, asyncpg.PostgresError):
             connection.terminate()
         finally:
-            await self._pool.release(connection)
+            await self.pool.release(connection)

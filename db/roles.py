@@ -12,6 +12,9 @@ from db.context import role_password
 WORKER = "caregraph_worker"
 """Login of the processes that write (import, demo, lifecycle): all facilities, no DDL."""
 
+AUDIT = "caregraph_audit"
+"""Login of the API's audit writer: may append events and checkpoints, and read nothing."""
+
 GROUP_ROLES = {
     "caregraph_owner": "NOLOGIN",
     "caregraph_view": "NOLOGIN",
@@ -23,7 +26,7 @@ GROUP_ROLES = {
 
 def ddl(secret: bytes) -> list[str]:
     """Statements that make every role, and give each login its password; safe to run again."""
-    logins = [WORKER, *(f"caregraph_{profile.value}" for profile in Profile)]
+    logins = [WORKER, AUDIT, *(f"caregraph_{profile.value}" for profile in Profile)]
     statements = [_create(role, attributes) for role, attributes in GROUP_ROLES.items()]
     for role in logins:
         statements.append(_create(role, "LOGIN"))

@@ -7,6 +7,7 @@ embedded stores; so `python -m workers …` finds a running instance by `CAREGRA
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ class Settings:
     port: int
     """CAREGRAPH_PORT: TCP port of the API on 127.0.0.1."""
     demo: bool
-    """CAREGRAPH_DEMO: 1 loads the demo network and lets the demo's own token issuer in."""
+    """CAREGRAPH_DEMO: 1 loads the demo network, lets its own token issuer in, and opens schema and documents to all."""
     secret: bytes
     """CAREGRAPH_SECRET: at least 32 characters; signs contexts, cursors and demo tokens, derives role passwords."""
     clinical_url: str
@@ -53,10 +54,20 @@ class Settings:
     """CAREGRAPH_WAREHOUSE_URL: snowflake://user:password@host:port/database/schema?account=…&warehouse=…&protocol=…"""
     store_timeout_s: float
     """CAREGRAPH_STORE_TIMEOUT_S: seconds until a store's fields are given up."""
-    issuer: str
-    """CAREGRAPH_ISSUER: `iss` of accepted tokens."""
-    audience: str
-    """CAREGRAPH_AUDIENCE: `aud` of accepted tokens."""
+    request_deadline_s: float
+    """CAREGRAPH_REQUEST_DEADLINE_S: seconds that one operation may take, its body and the sending included."""
+    requests_per_minute: int
+    """CAREGRAPH_REQUESTS_PER_MINUTE: operations of one caller; a minute's worth may come at once."""
+    in_flight_max: int
+    """CAREGRAPH_IN_FLIGHT_MAX: operations of one access profile under way or waiting for a connection."""
+    allowed_origins: frozenset[str]
+    """CAREGRAPH_ALLOWED_ORIGINS: origins of other sites, separated by commas, whose pages may ask; none by default."""
+    oidc_issuer: str | None
+    """CAREGRAPH_OIDC_ISSUER: `iss` of accepted tokens and base of the issuer's discovery; None: only the demo's."""
+    oidc_audience: str
+    """CAREGRAPH_OIDC_AUDIENCE: what `aud` of its tokens must name; needed with the issuer, else empty."""
+    oidc_jwks_url: str | None
+    """CAREGRAPH_OIDC_JWKS_URL: where the issuer's keys are; None finds it by discovery."""
 
 
 def stores_file(data: Path) -> dict[str, str]:
@@ -85,9 +96,24 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         archive_url=_url(values, "CAREGRAPH_ARCHIVE_URL"),
         warehouse_url=_url(values, "CAREGRAPH_WAREHOUSE_URL"),
         store_timeout_s=_integer(values, "CAREGRAPH_STORE_TIMEOUT_S", 5, 1, 600),
-        issuer=values.get("CAREGRAPH_ISSUER", "caregraph-demo"),
-        audience=values.get("CAREGRAPH_AUDIENCE", "caregraph"),
+        request_deadline_s=_integer(values, "CAREGRAPH_REQUEST_DEADLINE_S", 30, 1, 600),
+        requests_per_minute=_integer(values, "CAREGRAPH_REQUESTS_PER_MINUTE", 6_000, 1, 1_000_000),
+        in_flight_max=_integer(values, "CAREGRAPH_IN_FLIGHT_MAX", 200, 1, 10_000),
+        allowed_origins=_origins(values, "CAREGRAPH_ALLOWED_ORIGINS"),
+        oidc_issuer=_issuer_url(values, "CAREGRAPH_OIDC_ISSUER"),
+        oidc_audience=_audience(values),
+        oidc_jwks_url=_issuer_url(values, "CAREGRAPH_OIDC_JWKS_URL"),
     )
+
+
+def is_trusted_url(raw: str) -> bool:
+    """Whether keys may be fetched from a URL: https, or http on 127.0.0.1; no user or fragment in it."""
+    try:
+        parts = urlsplit(raw)
+        secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname == "127.0.0.1")
+        return secure and bool(parts.hostname) and parts.port != 0 and not {"@", "#"} & set(raw)
+    except ValueError:
+        return False
 
 
 def _integer(values: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
@@ -109,6 +135,32 @@ def _secret(values: Mapping[str, str]) -> bytes:
     if len(raw) < 32:
         raise SettingsError("CAREGRAPH_SECRET must have at least 32 characters (`make run` makes one).")
     return raw.encode()
+
+
+def _origins(values: Mapping[str, str], name: str) -> frozenset[str]:
+    """Origins (RFC 6454) as a browser writes them; no pattern, and not `null`, which any sandboxed page has."""
+    origins = frozenset(origin.strip() for origin in values.get(name, "").split(",") if origin.strip())
+    if not all(re.fullmatch(r"https?://[a-z0-9.-]+(:[1-9][0-9]{0,4})?", origin) for origin in origins):
+        raise SettingsError(f"{name} must hold origins such as https://ehr.example.org, separated by commas.")
+    return origins
+
+
+def _issuer_url(values: Mapping[str, str], name: str) -> str | None:
+    raw = values.get(name)
+    if raw is not None and not is_trusted_url(raw):
+        raise SettingsError(f"{name} must be an https URL without user and fragment (http on 127.0.0.1 only).")
+    return raw
+
+
+def _audience(values: Mapping[str, str]) -> str:
+    """Audience of the issuer's tokens: without one, tokens for any other application of the issuer would do."""
+    issuer, audience = values.get("CAREGRAPH_OIDC_ISSUER"), values.get("CAREGRAPH_OIDC_AUDIENCE", "")
+    if issuer and not audience:
+        raise SettingsError("CAREGRAPH_OIDC_AUDIENCE must be set where CAREGRAPH_OIDC_ISSUER is.")
+    for name in ("CAREGRAPH_OIDC_AUDIENCE", "CAREGRAPH_OIDC_JWKS_URL"):
+        if values.get(name) and not issuer:
+            raise SettingsError(f"{name} needs CAREGRAPH_OIDC_ISSUER.")
+    return audience
 
 
 def _url(values: Mapping[str, str], name: str) -> str:

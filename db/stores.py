@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import LiteralString
 from uuid import UUID
 
 from db.archive import Archive
 from db.caller import Caller, Profile
-from db.errors import StoreError, StoreOverloaded
+from db.errors import Overloaded, StoreError
 from db.mongo import Mongo
 from db.postgres import POOL_MAX, Postgres
 from db.settings import Settings
 from db.warehouse import Warehouse
 
+RETRY_AFTER_S = 1
+"""Seconds after which a request that found no place may ask again."""
+
 FACILITIES = "SELECT id, code, name FROM clinical.facility ORDER BY code"
+
+BUSIEST_PROVIDER = """
+SELECT provider_id FROM clinical.encounter WHERE facility_id = $1 AND provider_id IS NOT NULL
+GROUP BY provider_id ORDER BY count(*) FILTER (WHERE status = 'in-progress') DESC, count(*) DESC, provider_id
+LIMIT 1"""
+BUSIEST_DEPARTMENT = """
+SELECT department_id FROM clinical.encounter WHERE facility_id = $1 AND department_id IS NOT NULL
+GROUP BY department_id ORDER BY count(*) FILTER (WHERE status = 'in-progress') DESC, count(*) DESC, department_id
+LIMIT 1"""
+BUSIEST_PATIENT = """
+SELECT patient_id FROM clinical.encounter WHERE facility_id = $1
+GROUP BY patient_id ORDER BY count(*) FILTER (WHERE status = 'in-progress') DESC, count(*) DESC, patient_id
+LIMIT 1"""
+STAND_INS: Mapping[str, LiteralString] = {
+    "provider": BUSIEST_PROVIDER,
+    "department": BUSIEST_DEPARTMENT,
+    "patient": BUSIEST_PATIENT,
+}
+"""Whom a persona of the demo stands for, by the claim that says it: who has most encounters under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +57,8 @@ class Stores:
 
     def __init__(self, settings: Settings) -> None:
         self._timeout_s = timeout_s = settings.store_timeout_s
+        self._in_flight: Counter[Profile] = Counter()
+        self._in_flight_max = settings.in_flight_max
         self._places = {profile: asyncio.Semaphore(POOL_MAX) for profile in Profile}
         self.clinical = Postgres("clinical", settings.clinical_url, settings.secret, timeout_s)
         self.imaging = Postgres("imaging", settings.imaging_url, settings.secret, timeout_s)
@@ -47,18 +73,25 @@ class Stores:
         """A place among the requests of a profile: as many as a pool has connections.
 
         A request holds one connection of each database that it reads; with more requests than connections, two could
-        wait for each other's. Raises StoreOverloaded when no place gets free in time.
+        wait for each other's. Each profile has places of its own, so that however many others ask, those of clinical
+        decision support are free for it. Raises Overloaded when too many wait, or when no place gets free in time.
         """
-        places = self._places[caller.profile]
+        profile = caller.profile
+        if self._in_flight[profile] >= self._in_flight_max:
+            raise Overloaded("inFlightPerProfile", self._in_flight_max, RETRY_AFTER_S)
+        self._in_flight[profile] += 1
         try:
-            async with asyncio.timeout(self._timeout_s):
-                await places.acquire()
-        except TimeoutError:
-            raise StoreOverloaded(self.clinical.name) from None
-        try:
-            yield
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._places[profile].acquire()
+            except TimeoutError:
+                raise Overloaded("placesPerProfile", POOL_MAX, RETRY_AFTER_S) from None
+            try:
+                yield
+            finally:
+                self._places[profile].release()
         finally:
-            places.release()
+            self._in_flight[profile] -= 1
 
     async def close(self) -> None:
         """Closes every store, even when one fails to."""
@@ -80,3 +113,8 @@ class Stores:
     async def facilities(self) -> Sequence[FacilityName]:
         """All facilities, as a worker sees them: for the demo's persona picker and the token command."""
         return [FacilityName(*row) for row in await self.clinical.worker_fetch(FACILITIES)]
+
+    async def stand_in(self, claim: str, facility_id: UUID) -> UUID | None:
+        """Provider, department or patient of a facility for whom a demo persona stands; None for nobody yet."""
+        rows = await self.clinical.worker_fetch(STAND_INS[claim], facility_id)
+        return rows[0][0] if rows else None

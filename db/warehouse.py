@@ -178,7 +178,7 @@ class Session:
         if STORED in sql:
             raise ValueError("A caller's statement reads what VISIBLE shows, not the tables behind it.")
         self._record(self._warehouse.name, name)
-        clinical = form(self._caller.profile, Phi.CLINICAL).value
+        clinical = form(self._caller.profile, self._caller.purpose, Phi.CLINICAL).value
         caller = (self._caller.profile.value, str(self._caller.facility_id), clinical)
         _, _, select = sql.partition("*/")
         return await self._warehouse.query(f"/* {name} */ {VISIBLE}{select}", (*caller, *params), again=True)

@@ -15,6 +15,10 @@ from graph.http import json_response
 _log = logging.getLogger("caregraph.access")
 
 
+def _quotes_no_url(record: logging.LogRecord) -> bool:
+    return "WebSocket %s" not in str(record.msg)
+
+
 class AccessLog:
     """ASGI middleware: sets `request.state.request_id` and X-Request-Id, logs, and answers what nobody caught.
 
@@ -23,11 +27,15 @@ class AccessLog:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        # This one takes the place of uvicorn's, whose lines quote URLs.
+        # This one takes the place of uvicorn's, whose lines quote URLs; those of WebSockets are among its others.
         logging.getLogger("uvicorn.access").disabled = True
+        logging.getLogger("uvicorn.error").addFilter(_quotes_no_url)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes one request on."""
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -56,3 +64,17 @@ class AccessLog:
             milliseconds = (time.perf_counter() - started) * 1000
             operation = state["operation"] or "-"
             _log.info("request=%s operation=%s status=%s ms=%.1f", request_id, operation, status or "-", milliseconds)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a WebSocket on; its operations have lines of their own, see graph.websocket."""
+        started = time.perf_counter()
+        socket_id = uuid4().hex
+        scope.setdefault("state", {}).update(request_id=socket_id)
+        try:
+            await self._app(scope, receive, send)
+        # As above: the server would log the exception's text.
+        except Exception as error:
+            internal_error(error, socket_id)
+            raise ConnectionAbortedError("a socket ended early, see caregraph.errors") from None
+        finally:
+            _log.info("socket=%s ms=%.1f", socket_id, (time.perf_counter() - started) * 1000)

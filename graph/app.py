@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import partial
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
+from db.audit import AuditLog
 from db.caller import Caller
 from db.context import derive
 from db.settings import Settings, load
-from db.stores import FacilityName, Stores
-from graph import demo, graphiql
+from db.stores import Stores
+from graph import demo, graphiql, trusted
 from graph.access_log import AccessLog
-from graph.auth import authenticate
+from graph.admission import Quota
+from graph.auth import Authenticator
+from graph.cross_origin import cross_origin
 from graph.execution import Engine
 from graph.http import GraphQLEndpoint, json_response
 from graph.plan import plan
 from graph.schema import schema
+from graph.trail import Trail
+from graph.trusted import Documents
+from graph.websocket import GraphQLSockets
 from loaders.reader import Reader
 from resolvers.context import Context
 
@@ -33,51 +38,66 @@ def create_app() -> Starlette:
     configured = load()
     process = _Process(configured)
     _log_to_stderr()
-    engine = Engine(schema._schema, plan, process.session)  # pyright: ignore[reportPrivateUsage] - no public name for it
+    trail = Trail(process.audit, schema._schema)  # pyright: ignore[reportPrivateUsage] - no public name for it
+    engine = Engine(
+        schema._schema,  # pyright: ignore[reportPrivateUsage] - no public name for it
+        plan,
+        process.session,
+        trail.witness,
+        deadline_s=configured.request_deadline_s,
+        # GraphiQL of the demo reads the schema, whoever it asks as, and writes documents of its own.
+        documents=Documents(trusted.load(), open_to_all=configured.demo),
+    )
+    quota = Quota(configured.requests_per_minute)
+    endpoint = GraphQLEndpoint(engine, process.authenticator, quota, trail.refused)
+    sockets = GraphQLSockets(engine, process.authenticator, quota, configured.allowed_origins, trail.refused)
     routes: list[BaseRoute] = [
         Route("/", _to_graphiql),
-        Route("/graphql", GraphQLEndpoint(engine, partial(authenticate, configured))),
+        Route("/graphql", cross_origin(endpoint, configured.allowed_origins)),
+        WebSocketRoute("/graphql", sockets),
         Route("/healthz", _alive),
         Route("/readyz", process.ready),
         *graphiql.routes(),
     ]
     if configured.demo:
-        routes += demo.routes(configured, process.facilities)
-    return Starlette(routes=routes, middleware=[Middleware(AccessLog)], lifespan=process.lifespan)
+        routes += demo.routes(configured, process.stores)
+    app = Starlette(routes=routes, middleware=[Middleware(AccessLog)], lifespan=process.lifespan)
+    app.router.redirect_slashes = False  # the address would be made of the Host that a client sent
+    return app
 
 
 class _Process:
     """The stores of this process; each connects when first asked."""
 
     def __init__(self, settings: Settings) -> None:
-        self._stores = Stores(settings)
+        self.stores = Stores(settings)
+        self.authenticator = Authenticator(settings)
+        self.audit = AuditLog(settings.clinical_url, settings.secret, settings.store_timeout_s)
         self._cursor_key = derive(settings.secret, "cursor")
 
     @asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncGenerator[None]:
-        """Closes the stores at the end."""
+        """Closes the stores, and the connections to the issuer, at the end."""
         try:
             yield
         finally:
-            await self._stores.close()
+            await self.audit.close()
+            await self.authenticator.close()
+            await self.stores.close()
 
     @asynccontextmanager
     async def session(self, caller: Caller) -> AsyncGenerator[Context]:
         """The context of one operation; its snapshots end with it."""
-        async with self._stores.place(caller):
-            reader = Reader(self._stores, caller)
+        async with self.stores.place(caller):
+            reader = Reader(self.stores, caller)
             try:
                 yield Context(reader, self._cursor_key)
             finally:
                 await reader.close()
 
-    async def facilities(self) -> Sequence[FacilityName]:
-        """All facilities, for the persona picker."""
-        return await self._stores.facilities()
-
     async def ready(self, _request: Request) -> Response:
         """State of each store: READY or a code. 503 without the clinical one, the authority for everything."""
-        states = await self._stores.ready()
+        states = await self.stores.ready()
         status = 200 if states["clinical"] is None else 503
         return json_response({"stores": {name: code or "READY" for name, code in states.items()}}, status)
 

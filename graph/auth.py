@@ -1,103 +1,208 @@
-"""Authentication: a bearer token becomes the Caller; the demo's own issuer is the only one so far."""
+"""Authentication: a bearer token becomes the Caller, signed by the configured issuer or, in the demo, by its own.
+
+The algorithm in a token's header says which issuer it must be from, and so which keys may verify it: a public key is
+never the secret of an HMAC. Keys and places of keys in the header (`jwk`, `jku`, `x5c`, `x5u`) are not read (RFC 8725).
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import jwt
 
-from db.caller import Caller, Profile, PurposeOfUse
+from db.caller import Caller, PurposeOfUse, Role
 from db.context import derive
 from db.errors import InvalidArgument, Unauthenticated
+from db.policy import ROLES
 from db.settings import Settings
+from graph.claims import caller_of, needed_claim, purposes_of
+from graph.jwks import ALGORITHMS, Fetcher, KeySet
 
-ALGORITHM = "HS256"
+DEMO_ALGORITHM = "HS256"
+DEMO_ISSUER = "caregraph-demo"
+DEMO_AUDIENCE = "caregraph"
 LIFETIME_S = 8 * 3600
-REQUIRED_CLAIMS = ["iss", "aud", "exp", "iat", "sub", "profile", "facility", "purpose"]
+
+LEEWAY_S = 30
+"""Seconds by which the clock of the issuer may be off, for `exp`, `nbf` and `iat`."""
+LAST_SECOND = 253_402_300_799
+"""End of the year 9999, in seconds since 1970: what a time may be at most."""
+TOKEN_CHARACTERS_MAX = 8192
+TYPES = ("jwt", "at+jwt")
+"""What `typ` may be, where there is one: other kinds of token (RFC 8725, section 3.11) are not for reading."""
+REQUIRED_CLAIMS = ["iss", "aud", "exp", "iat", "sub"]
+
+REASONS: Mapping[type[jwt.PyJWTError], str] = {
+    jwt.ExpiredSignatureError: "EXPIRED",
+    jwt.ImmatureSignatureError: "NOT_YET_VALID",
+    jwt.InvalidSignatureError: "BAD_SIGNATURE",
+    jwt.InvalidAlgorithmError: "BAD_ALGORITHM",
+    jwt.InvalidIssuerError: "WRONG_ISSUER",
+    jwt.InvalidAudienceError: "WRONG_AUDIENCE",
+    jwt.MissingRequiredClaimError: "MISSING_CLAIM",
+}
+"""Reasons of Unauthenticated by PyJWT's error; MALFORMED for every other one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """A user of the demo network: role and purpose of use."""
+    """A user of the demo network: role, and the purpose of use that is usual for it."""
 
     name: str
     display: str
-    profile: Profile
-    purpose: PurposeOfUse
+    role: Role
+
+    @property
+    def purpose(self) -> PurposeOfUse:
+        """Usual purpose of the role."""
+        return purposes_of(self.role)[0]
+
+    @property
+    def claim(self) -> str | None:
+        """Claim that the persona's role needs: `provider`, `department`, `patient` or none."""
+        return needed_claim(self.role)
 
 
 PERSONAS = {
     persona.name: persona
     for persona in (
-        Persona("physician", "Physician", Profile.CLINICIAN, PurposeOfUse.TREAT),
-        Persona("nurse", "Nurse", Profile.NURSE, PurposeOfUse.TREAT),
-        Persona("registrar", "Registrar", Profile.REGISTRAR, PurposeOfUse.HOPERAT),
-        Persona("biller", "Biller", Profile.BILLING, PurposeOfUse.HPAYMT),
-        Persona("cds", "CDS service", Profile.CDS, PurposeOfUse.TREAT),
-        Persona("analyst", "Analyst", Profile.ANALYST, PurposeOfUse.HOPERAT),
-        Persona("privacy", "Privacy officer", Profile.PRIVACY_OFFICER, PurposeOfUse.HOPERAT),
+        Persona("physician", "Physician", ROLES["physician"]),
+        Persona("consultant", "Consultant", ROLES["consultant"]),
+        Persona("psychotherapist", "Psychotherapist", ROLES["psychotherapist"]),
+        Persona("nurse", "Nurse", ROLES["nurse"]),
+        Persona("ward_nurse", "Ward nurse", ROLES["ward_nurse"]),
+        Persona("registrar", "Registrar", ROLES["registrar"]),
+        Persona("biller", "Biller", ROLES["biller"]),
+        Persona("cds", "CDS service", ROLES["cds"]),
+        Persona("analyst", "Analyst", ROLES["analyst"]),
+        Persona("privacy", "Privacy officer", ROLES["privacy_officer"]),
+        Persona("patient", "Patient", ROLES["patient"]),
     )
 }
 
 
-def issue(settings: Settings, persona: str, facility_id: UUID, facility_code: str) -> str:
-    """A demo token of 8 hours. Raises InvalidArgument for a persona that is not one, or where the demo is off."""
-    known = PERSONAS.get(persona)
-    if known is None or not settings.demo:
-        raise InvalidArgument("persona", f"must be one of {', '.join(PERSONAS)}" if settings.demo else "needs the demo")
+def persona_of(settings: Settings, name: object) -> Persona:
+    """The persona of a name. Raises InvalidArgument for one that is not one, or where the demo is off."""
+    if not settings.demo:
+        raise InvalidArgument("persona", "needs the demo")
+    known = PERSONAS.get(name) if isinstance(name, str) else None
+    if known is None:
+        raise InvalidArgument("persona", f"must be one of {', '.join(PERSONAS)}")
+    return known
+
+
+def issue(settings: Settings, persona: str, facility_id: UUID, bound_to: UUID | None = None) -> str:
+    """A demo token of 8 hours, for every purpose of the persona's role.
+
+    `bound_to`: id of the provider, department or patient that the persona is or works for. Raises InvalidArgument for a
+    persona that is not one, one that needs such an id and has none, or where the demo is off.
+    """
+    known = persona_of(settings, persona)
+    if known.claim is not None and bound_to is None:
+        raise InvalidArgument("persona", f"needs a {known.claim} of the facility, and there is none")
     now = int(time.time())
-    claims = {
-        "iss": settings.issuer,
-        "aud": settings.audience,
+    claims: dict[str, Any] = {
+        "iss": DEMO_ISSUER,
+        "aud": DEMO_AUDIENCE,
         "iat": now,
         "exp": now + LIFETIME_S,
         "sub": f"demo-{known.name}",
-        "profile": known.profile.value,
-        "purpose": known.purpose.value,
+        "roles": [known.role.name],
         "facility": str(facility_id),
-        "facility_code": facility_code,
+        "purposes": [purpose.value for purpose in purposes_of(known.role)],
     }
-    return jwt.encode(claims, _demo_key(settings), ALGORITHM)
+    if known.claim is not None:
+        claims[known.claim] = str(bound_to)
+    return jwt.encode(claims, _demo_key(settings), DEMO_ALGORITHM)
 
 
-def authenticate(settings: Settings, authorization: str | None) -> Caller:
-    """The caller that an Authorization header names. Raises Unauthenticated, whatever is wrong with it."""
-    scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not token or not settings.demo:
-        raise Unauthenticated
-    try:
-        claims = jwt.decode(
-            token.strip(),
-            _demo_key(settings),
-            algorithms=[ALGORITHM],
-            issuer=settings.issuer,
-            audience=settings.audience,
-            options={"require": REQUIRED_CLAIMS},
-        )
-        return _caller(claims)
-    # PyJWT raises its own errors; a claim of the wrong type or outside its list fails in _caller.
-    except (jwt.PyJWTError, ValueError, TypeError):
-        raise Unauthenticated from None
+class Authenticator:
+    """Tells who asks, from the headers of a request; `keys` are those of the configured issuer."""
+
+    def __init__(self, settings: Settings, keys: KeySet | None = None) -> None:
+        self._settings = settings
+        self._fetcher = Fetcher()
+        self._keys = keys
+        if keys is None and settings.oidc_issuer is not None:
+            self._keys = KeySet(settings.oidc_issuer, settings.oidc_jwks_url, self._fetcher)
+
+    async def caller(self, headers: Mapping[str, str]) -> Caller:
+        """The caller that the headers name; see `session`."""
+        caller, _ = await self.session(headers)
+        return caller
+
+    async def session(self, headers: Mapping[str, str]) -> tuple[Caller, float]:
+        """The caller that the headers (names in lower case) name, and when the token is over, in seconds since 1970.
+
+        Raises Unauthenticated for no token or a bad one, Forbidden for a token that allows nothing here and for a
+        header that asks for more than it allows, IssuerUnavailable where the keys to check it can't be had.
+        """
+        token = _bearer(headers)
+        try:
+            claims = await self._verified(token)
+        except jwt.PyJWTError as error:
+            raise Unauthenticated(_reason(error)) from None
+        return caller_of(claims, headers), _expires(claims["exp"])
+
+    async def close(self) -> None:
+        """Closes the connections to the issuer."""
+        await self._fetcher.close()
+
+    async def _verified(self, token: str) -> dict[str, Any]:
+        """Claims of a token whose signature, issuer, audience and times are right."""
+        header = jwt.get_unverified_header(token)
+        kind = str(header.get("typ", "JWT")).lower().removeprefix("application/")
+        # No extension is understood here, so none may be critical (RFC 7515, section 4.1.11); b64 needs to be.
+        if kind not in TYPES or {"crit", "b64"} & header.keys():
+            raise Unauthenticated("BAD_HEADER")
+        algorithm = header.get("alg")
+        if algorithm == DEMO_ALGORITHM and self._settings.demo:
+            return _decoded(token, _demo_key(self._settings), [DEMO_ALGORITHM], DEMO_ISSUER, DEMO_AUDIENCE)
+        if algorithm not in ALGORITHMS or self._keys is None or self._settings.oidc_issuer is None:
+            raise Unauthenticated("BAD_ALGORITHM")
+        kid = header.get("kid")
+        if kid is None:
+            raise Unauthenticated("UNKNOWN_KEY")
+        key = await self._keys.key(kid)
+        return _decoded(token, key, ALGORITHMS, self._settings.oidc_issuer, self._settings.oidc_audience)
 
 
-def _caller(claims: dict[str, Any]) -> Caller:
-    department = claims.get("department")
-    return Caller(
-        subject=claims["sub"],
-        profile=Profile(claims["profile"]),
-        facility_id=_uuid(claims["facility"]),
-        purpose=PurposeOfUse(claims["purpose"]),
-        department_id=None if department is None else _uuid(department),
+def _bearer(headers: Mapping[str, str]) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    token = token.strip(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated("NO_TOKEN")
+    if len(token) > TOKEN_CHARACTERS_MAX or not token.isascii():
+        raise Unauthenticated("MALFORMED")
+    return token
+
+
+def _decoded(
+    token: str, key: jwt.PyJWK | bytes, algorithms: Sequence[str], issuer: str, audience: str
+) -> dict[str, Any]:
+    return jwt.decode(
+        token,
+        key,
+        algorithms=algorithms,
+        issuer=issuer,
+        audience=audience,
+        leeway=LEEWAY_S,
+        options={"require": REQUIRED_CLAIMS},
     )
 
 
-def _uuid(claim: object) -> UUID:
-    if not isinstance(claim, str):
-        raise TypeError("claim is not a string")
-    return UUID(claim)
+def _expires(claim: object) -> float:
+    if isinstance(claim, bool) or not isinstance(claim, int | float) or claim > LAST_SECOND:
+        raise Unauthenticated("BAD_CLAIM")
+    return float(claim)
+
+
+def _reason(error: jwt.PyJWTError) -> str:
+    return next((reason for kind, reason in REASONS.items() if isinstance(error, kind)), "MALFORMED")
 
 
 def _demo_key(settings: Settings) -> bytes:

@@ -71,9 +71,11 @@ class NoteSignature:
 class NoteSection:
     """Served from the dicts of `sections`."""
 
-    title: str | None = field("Heading of the section; null for what precedes the first one", phi=Phi.FREE_TEXT)
+    title: str | None = field(
+        "Heading of the section; null for what precedes the first one", phi=Phi.FREE_TEXT, scrubs=True
+    )
     code: CodeableConcept | None = field("Kind of the section", phi=Phi.FREE_TEXT)
-    text: str | None = field("Text of the section", phi=Phi.FREE_TEXT)
+    text: str | None = field("Text of the section", phi=Phi.FREE_TEXT, scrubs=True)
 
 
 @strawberry.type(description="A change to a note after it was signed")
@@ -82,8 +84,8 @@ class NoteAmendment:
 
     time: FhirDateTime | None = field("Time of the amendment", phi=Phi.DATE)
     author: str | None = field("Name of who amended the note", phi=None)
-    reason: str | None = field("Reason of the amendment", phi=Phi.FREE_TEXT)
-    text: str | None = field("Text that was added", phi=Phi.FREE_TEXT)
+    reason: str | None = field("Reason of the amendment", phi=Phi.FREE_TEXT, scrubs=True)
+    text: str | None = field("Text that was added", phi=Phi.FREE_TEXT, scrubs=True)
 
 
 def _target(relation: dict[str, Any]) -> str | None:
@@ -111,10 +113,28 @@ class ClinicalNote(ClinicalFact):
     date: FhirDateTime | None = field("When the note was written", phi=Phi.DATE)
     title: str | None = field("Title of the note", phi=Phi.CLINICAL)
     author: list[NoteAuthor] | None = field("Authors of the note", phi=None)
-    sections: list[NoteSection] | None = field("Text of the note by its headings", phi=Phi.FREE_TEXT)
-    text: str | None = field("Whole text of the note", phi=Phi.FREE_TEXT)
+    scrubbed: bool = field(
+        "Whether text, sections and amendments are given without the identifiers that a scrubber found in them. "
+        "Not Safe Harbor by itself (45 CFR 164.514): what is left may still identify the patient",
+        phi=None,
+        batch=resolvers.clinical_note.scrubbed,
+    )
+    sections: list[NoteSection] | None = field(
+        "Text of the note by its headings",
+        phi=Phi.FREE_TEXT,
+        batch=resolvers.clinical_note.sections_of_notes,
+        scrubs=True,
+    )
+    text: str | None = field(
+        "Whole text of the note", phi=Phi.FREE_TEXT, batch=resolvers.clinical_note.text_of_notes, scrubs=True
+    )
     signatures: list[NoteSignature] | None = field("Signatures under the note", phi=None)
-    amendments: list[NoteAmendment] | None = field("Amendments of the note, oldest first", phi=Phi.FREE_TEXT)
+    amendments: list[NoteAmendment] | None = field(
+        "Amendments of the note, oldest first",
+        phi=Phi.FREE_TEXT,
+        batch=resolvers.clinical_note.amendments_of_notes,
+        scrubs=True,
+    )
     relates_to: list[NoteRelation] | None = field("Other notes that this one replaces or appends to", phi=None)
 
 

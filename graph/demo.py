@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+from uuid import UUID
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,16 +13,28 @@ from starlette.routing import BaseRoute, Route
 from db.errors import AppError, InvalidArgument
 from db.settings import Settings
 from db.stores import FacilityName
-from graph.auth import PERSONAS, issue
+from graph.auth import PERSONAS, issue, persona_of
 from graph.http import json_response, read_json, refused
 
 
-def routes(settings: Settings, facilities: Callable[[], Awaitable[Sequence[FacilityName]]]) -> list[BaseRoute]:
+class Directory(Protocol):
+    """Knows the demo's facilities and who is there."""
+
+    async def facilities(self) -> Sequence[FacilityName]:
+        """All facilities. Raises StoreError."""
+        ...
+
+    async def stand_in(self, claim: str, facility_id: UUID) -> UUID | None:
+        """The provider, department or patient of a facility for whom a persona stands. Raises StoreError."""
+        ...
+
+
+def routes(settings: Settings, directory: Directory) -> list[BaseRoute]:
     """Routes of `GET /demo/personas` and `POST /demo/token` {persona, facility}; failures are GraphQL-shaped errors."""
 
     async def personas(_request: Request) -> Response:
         try:
-            known = await facilities()
+            known = await directory.facilities()
         except AppError as error:
             return refused(error)
         return json_response(
@@ -35,11 +48,8 @@ def routes(settings: Settings, facilities: Callable[[], Awaitable[Sequence[Facil
         try:
             asked = await read_json(request)
             wanted = cast("dict[str, Any]", asked) if isinstance(asked, dict) else {}
-            facility = chosen(await facilities(), wanted.get("facility"))
-            persona = wanted.get("persona")
-            if not isinstance(persona, str):
-                raise InvalidArgument("persona")
-            return json_response({"token": issue(settings, persona, facility.id, facility.code)})
+            facility = chosen(await directory.facilities(), wanted.get("facility"))
+            return json_response({"token": await token_of(settings, directory, wanted.get("persona"), facility)})
         except AppError as error:
             return refused(error)
 
@@ -47,6 +57,13 @@ def routes(settings: Settings, facilities: Callable[[], Awaitable[Sequence[Facil
         Route("/demo/personas", personas, methods=["GET"]),
         Route("/demo/token", token, methods=["POST"]),
     ]
+
+
+async def token_of(settings: Settings, directory: Directory, persona: object, facility: FacilityName) -> str:
+    """A demo token of a persona at a facility. Raises InvalidArgument where it can't be played, StoreError."""
+    known = persona_of(settings, persona)
+    stands_for = await directory.stand_in(known.claim, facility.id) if known.claim else None
+    return issue(settings, known.name, facility.id, stands_for)
 
 
 def chosen(facilities: Sequence[FacilityName], code: object) -> FacilityName:

@@ -19,7 +19,7 @@ from graphql import (
     print_ast,
 )
 
-from db.errors import AppError, ArgumentError, StoreError
+from db.errors import AppError, ArgumentError, CostLimitExceeded, LimitError, LimitExceeded, StoreError, Suppressed
 
 FormattedError: TypeAlias = dict[str, Any]
 """One entry of `errors`: message, extensions with a code, and where they are known locations and path."""
@@ -33,12 +33,20 @@ _ARGUMENT = re.compile(r"Argument '(\w+)'")
 
 
 def described(error: AppError) -> FormattedError:
-    """An error of ours: its message, its code, and the store or argument that it names."""
-    extensions = {"code": error.code}
+    """An error of ours: its message, its code, and the store, argument or limit that it names."""
+    extensions: dict[str, Any] = {"code": error.code}
     if isinstance(error, StoreError):
         extensions["store"] = error.store
     if isinstance(error, ArgumentError):
         extensions["argument"] = error.argument
+    if isinstance(error, LimitError):
+        extensions["limit"] = error.limit
+    if isinstance(error, LimitExceeded):
+        extensions["max"] = error.at_most
+    if isinstance(error, CostLimitExceeded):
+        extensions["cost"] = {"requested": error.requested, "max": error.at_most}
+    if isinstance(error, Suppressed):
+        extensions |= {"reason": error.reason, "breakGlass": error.break_glass}
     return {"message": error.message, "extensions": extensions}
 
 

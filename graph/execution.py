@@ -1,4 +1,4 @@
-"""Engine: documents parsed and validated once, operations executed whole or in deferred payloads."""
+"""Engine: documents parsed and validated once, operations executed whole, in deferred payloads, or for each event."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from inspect import isawaitable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from graphql import (
     REMOVE,
@@ -29,30 +29,28 @@ from graphql import (
     validate,
     visit,
 )
-from graphql.execution import (
-    CompletedResult,
-    Executor,
-    ExperimentalIncrementalExecutionResults,
-    IncrementalDeferResult,
-    IncrementalStreamResult,
-    InitialIncrementalExecutionResult,
-    SubsequentIncrementalExecutionResult,
-)
+from graphql.execution import Executor, create_source_event_stream
 from graphql.execution.incremental import IncrementalExecutor
 
-from db.caller import Caller, Profile
+from db.caller import Caller
+from db.errors import AppError, IntrospectionDisabled, PersistedQueryNotFound
+from graph.admission import deadline
+from graph.cost import check_cost
 from graph.errors import (
     FormattedError,
     ValuesOfCorrectType,
+    described,
     execution_errors,
     request_error,
     syntax_error,
     validation_error,
     variable_error,
 )
+from graph.limits import check_document, check_text, check_variables
+from graph.payload import parts, whole
+from graph.request import Asked, RequestInfo
+from graph.trusted import Documents
 
-TOKENS_MAX = 10_000
-COMMENTS_MAX = 1_000
 VALIDATION_ERRORS_MAX = 20
 
 CACHE_CHARACTERS_MAX = 1_000_000
@@ -85,9 +83,9 @@ class Planner(Protocol):
         document: DocumentNode,
         operation_name: str | None,
         variables: Mapping[str, Any],
-        profile: Profile,
+        caller: Caller,
     ) -> AccessPlan:
-        """The plan. Raises PhiFilterForbidden where an argument binds a value that the profile may not read."""
+        """The plan. Raises PhiFilterForbidden where an argument binds a value that the caller may not read."""
         ...
 
 
@@ -99,6 +97,8 @@ class Document:
     """SHA-256 of the query text, in hex."""
     incremental: DocumentNode
     whole: DocumentNode
+    introspects: bool
+    """Whether it asks for the schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +118,46 @@ class Operation:
         """Whether it only reads."""
         return self.node.operation is OperationType.QUERY
 
+    @property
+    def is_subscription(self) -> bool:
+        """Whether it waits for events."""
+        return self.node.operation is OperationType.SUBSCRIPTION
+
+
+class Witness(Protocol):
+    """Sees every payload before it is sent."""
+
+    async def __call__(
+        self,
+        operation: Operation,
+        caller: Caller,
+        context: Any,
+        payload: Mapping[str, Any],
+        request: RequestInfo,
+        first: bool,
+    ) -> None:
+        """Returns when the payload may leave; `first` tells the operation's first one (each event of a subscription
+        is one). Raises AppError, AuditUnavailable above all, and then no data leaves.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One operation as one caller asks for it."""
+
+    operation: Operation
+    document: DocumentNode
+    variables: dict[str, Any]
+    caller: Caller
+    request: RequestInfo
+
 
 class Engine:
     """Prepares and runs operations of one schema.
 
-    `session` opens what resolvers get as their context; it stays open until the last payload is out.
+    `session` opens what resolvers get as their context; it stays open until the last payload is out. `witness` sees
+    each payload before it leaves. `deadline_s` is what one operation, or one event of a subscription, may take.
     """
 
     def __init__(
@@ -130,16 +165,38 @@ class Engine:
         schema: GraphQLSchema,
         plan: Planner,
         session: Callable[[Caller], AbstractAsyncContextManager[object]],
+        witness: Witness | None = None,
+        deadline_s: float = 30,
+        documents: Documents | None = None,
     ) -> None:
         self._schema = schema
         self._plan = plan
         self._session = session
+        self._witness = witness
+        self.deadline_s = deadline_s
+        self._named = documents or Documents()
         self._documents: OrderedDict[str, Document] = OrderedDict()
         self._characters = 0
 
-    def prepare(self, query: str, operation_name: str | None) -> Operation | list[FormattedError]:
-        """The operation to run, or the errors of a document that does not parse, validate or have it."""
-        document = self._document(query)
+    def requested(self, asked: Asked, caller: Caller) -> Operation | list[FormattedError]:
+        """The operation that a caller's request brings or names by hash, or the errors of its document.
+
+        Raises BadRequest, DocumentNotTrusted and PersistedQueryMismatch.
+        """
+        try:
+            resolved = self._named.resolve(asked.query, asked.document_id, asked.extensions, caller)
+        except PersistedQueryNotFound as error:  # an answer like any other: the client then sends the text
+            return [described(error)]
+        return self.prepare(resolved.query, asked.operation_name, explores=resolved.explores)
+
+    def prepare(
+        self, query: str, operation_name: str | None, *, explores: bool = False
+    ) -> Operation | list[FormattedError]:
+        """The operation to run, or the errors of a document that is too large, does not parse, validate or have it.
+
+        Only for one who `explores` it may ask for the schema, and do errors suggest names of it.
+        """
+        document = self._document(query, explores)
         if isinstance(document, list):
             return document
         node = get_operation_ast(document.incremental, operation_name)
@@ -149,52 +206,140 @@ class Engine:
         return Operation(document, node)
 
     async def run(
-        self, operation: Operation, variables: dict[str, Any], caller: Caller, request_id: str, *, incremental: bool
+        self,
+        operation: Operation,
+        variables: dict[str, Any],
+        caller: Caller,
+        request: RequestInfo,
+        *,
+        incremental: bool,
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """Payloads of the answer: one, or with `incremental` and @defer or @stream several, which say `hasNext`.
+        """Payloads of a query or mutation: one, or with `incremental` and @defer or @stream several with `hasNext`.
 
-        A request that can't be executed gives one payload without `data`. Raises AppError before the first payload.
+        A request that can't be executed gives one payload without `data`. Raises AppError before a payload that must
+        not leave. The deadline is for who sends the payloads to keep: it includes a client that is slow to take them.
         """
         document = operation.document.incremental if incremental else operation.document.whole
+        asked = _Asked(operation, document, variables, caller, request)
         async with self._session(caller) as context:
-            executor: list[GraphQLError] | Executor[Any] = _EXECUTOR.build(
-                self._schema,
-                document,
-                context_value=context,
-                raw_variable_values=variables,
-                operation_name=operation.name,
-            )
-            if isinstance(executor, list):
-                yield {"errors": [variable_error(error) for error in executor]}
-                return
-            coerced = executor.variable_values.coerced
-            plan = self._plan(self._schema, document, operation.name, coerced, caller.profile)
-            extensions = {"phi": list(plan.masked)} if plan.masked else None
-            executing = executor.execute_operation()
-            result = await executing if isawaitable(executing) else executing
-            if isinstance(result, ExecutionResult):
-                yield _payload(result, extensions, request_id)
-                return
-            async for payload in _payloads(result, extensions, request_id):
+            first = True
+            async with aclosing(self._executed(asked, context)) as payloads:
+                async for payload in payloads:
+                    await self._witnessed(asked, context, payload, first)
+                    yield payload
+                    first = False
+
+    async def subscribe(
+        self, operation: Operation, variables: dict[str, Any], caller: Caller, request: RequestInfo
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Payloads of a subscription: one for each event, read in a session of its own, with the rights of that moment.
+
+        One without `data` where it can't begin. The session in which it begins is closed before the first event: a
+        source of events that waits holds no connection. Raises AppError, DeadlineExceeded for a slow event too.
+        """
+        asked = _Asked(operation, operation.document.whole, variables, caller, request)
+        async with deadline(self.deadline_s), self._session(caller) as context:
+            source = await self._source(asked, context)
+            if isinstance(source, dict):
+                await self._witnessed(asked, context, source, True)
+        if isinstance(source, dict):
+            yield source
+            return
+        async with aclosing(source) as events:
+            async for event in events:
+                async with deadline(self.deadline_s), self._session(caller) as context:
+                    async with aclosing(self._executed(asked, context, event)) as payloads:
+                        payload = await anext(payloads)
+                    await self._witnessed(asked, context, payload, True)
                 yield payload
 
-    def _document(self, query: str) -> Document | list[FormattedError]:
+    async def _source(self, asked: _Asked, context: object) -> AsyncGenerator[object, None] | dict[str, Any]:
+        """The events of a subscription, or the payload that says why there are none."""
+        executor = self._executor(asked, context)
+        if isinstance(executor, list):
+            return {"errors": [variable_error(error) for error in executor]}
+        self._planned(asked, executor)
+        created = create_source_event_stream(executor)
+        source = await created if isawaitable(created) else created
+        if isinstance(source, ExecutionResult):
+            return {"errors": execution_errors(source.errors or (), asked.request.request_id)}
+        return cast("AsyncGenerator[object, None]", source)
+
+    async def _executed(
+        self, asked: _Asked, context: object, event: object = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Payloads of one execution; `event` is what a subscription's root field resolves to."""
+        executor = self._executor(asked, context, event)
+        if isinstance(executor, list):
+            yield {"errors": [variable_error(error) for error in executor]}
+            return
+        plan = self._planned(asked, executor)
+        extensions = {"phi": list(plan.masked)} if plan.masked else None
+        executing = executor.execute_operation()
+        result = await executing if isawaitable(executing) else executing
+        if isinstance(result, ExecutionResult):
+            yield whole(result, extensions, asked.request.request_id)
+            return
+        async with aclosing(parts(result, extensions, asked.request.request_id)) as payloads:
+            async for payload in payloads:
+                yield payload
+
+    def _executor(self, asked: _Asked, context: object, event: object = None) -> list[GraphQLError] | Executor[Any]:
+        """What executes the operation, or what is wrong with its variables. Raises LimitExceeded."""
+        check_variables(asked.variables)
+        return _EXECUTOR.build(
+            self._schema,
+            asked.document,
+            root_value=event,
+            context_value=context,
+            raw_variable_values=asked.variables,
+            operation_name=asked.operation.name,
+        )
+
+    def _planned(self, asked: _Asked, executor: Executor[Any]) -> AccessPlan:
+        coerced = executor.variable_values.coerced
+        check_cost(self._schema, asked.document, asked.operation.name, coerced)
+        return self._plan(self._schema, asked.document, asked.operation.name, coerced, asked.caller)
+
+    async def _witnessed(self, asked: _Asked, context: object, payload: dict[str, Any], first: bool) -> None:
+        """The one place that every payload goes through before it leaves."""
+        if self._witness:
+            await self._witness(asked.operation, asked.caller, context, payload, asked.request, first)
+
+    def _document(self, query: str, explores: bool) -> Document | list[FormattedError]:
         """The parsed and validated document, from the cache where it was valid before."""
         digest = hashlib.sha256(query.encode()).hexdigest()
         document = self._documents.get(digest)
-        if document is not None:
-            self._documents.move_to_end(digest)
-            return document
+        if document is None:
+            try:
+                document = self._validated(query, digest, explores)
+            except AppError as error:
+                return [described(error)]
+            if isinstance(document, list):
+                return document
+            self._remember(document, query)
+        self._documents.move_to_end(digest)
+        if document.introspects and not explores:
+            return [described(IntrospectionDisabled())]
+        return document
+
+    def _validated(self, query: str, digest: str, explores: bool) -> Document | list[FormattedError]:
+        """Bounds come before the work that they bound.
+
+        Raises LimitExceeded, CircularFragment and IntrospectionDisabled.
+        """
+        check_text(query)
         try:
-            parsed = parse(query, max_lexical_tokens=TOKENS_MAX, max_comments=COMMENTS_MAX)
+            parsed = parse(query)
         except GraphQLSyntaxError as error:
             return [syntax_error(error)]
-        errors = validate(self._schema, parsed, _RULES, max_errors=VALIDATION_ERRORS_MAX)
+        extent = check_document(parsed)
+        if extent.introspects and not explores:
+            raise IntrospectionDisabled
+        errors = validate(self._schema, parsed, _RULES, max_errors=VALIDATION_ERRORS_MAX, hide_suggestions=not explores)
         if errors:
             return [validation_error(error) for error in errors]
-        document = Document(digest, parsed, visit(parsed, _WithoutIncremental()))
-        self._remember(document, query)
-        return document
+        return Document(digest, parsed, visit(parsed, _WithoutIncremental()), extent.introspects)
 
     def _remember(self, document: Document, query: str) -> None:
         """Keeps the document and drops the least recently used ones beyond the bound."""
@@ -215,47 +360,3 @@ class _WithoutIncremental(Visitor):
 
 def _weight(query: str) -> int:
     return max(len(query), ENTRY_CHARACTERS_MIN)
-
-
-def _payload(
-    result: ExecutionResult | InitialIncrementalExecutionResult, extensions: dict[str, Any] | None, request_id: str
-) -> dict[str, Any]:
-    payload: dict[str, Any] = {"data": result.data}
-    if result.errors:
-        payload["errors"] = execution_errors(result.errors, request_id)
-    if extensions:
-        payload["extensions"] = extensions
-    return payload
-
-
-async def _payloads(
-    results: ExperimentalIncrementalExecutionResults, extensions: dict[str, Any] | None, request_id: str
-) -> AsyncGenerator[dict[str, Any], None]:
-    """Initial and subsequent payloads; leaving early cancels the fields that are still under way."""
-    async with aclosing(results.subsequent_results) as subsequent_results:
-        initial = results.initial_result
-        yield _payload(initial, extensions, request_id) | {
-            "pending": [pending.formatted for pending in initial.pending],
-            "hasNext": initial.has_next,
-        }
-        async for subsequent in subsequent_results:
-            yield _subsequent(subsequent, request_id)
-
-
-def _subsequent(result: SubsequentIncrementalExecutionResult, request_id: str) -> dict[str, Any]:
-    payload: dict[str, Any] = {"hasNext": result.has_next}
-    if result.pending:
-        payload["pending"] = [pending.formatted for pending in result.pending]
-    if result.incremental:
-        payload["incremental"] = [_part(part, request_id) for part in result.incremental]
-    if result.completed:
-        payload["completed"] = [_part(part, request_id) for part in result.completed]
-    return payload
-
-
-def _part(part: IncrementalDeferResult | IncrementalStreamResult | CompletedResult, request_id: str) -> dict[str, Any]:
-    """A deferred, streamed or completed part with its errors masked."""
-    formatted: dict[str, Any] = {**part.formatted}
-    if part.errors:
-        formatted["errors"] = execution_errors(part.errors, request_id)
-    return formatted

@@ -8,15 +8,20 @@ resolver that takes all parents of a level (`batch=`), or, for roots, from a res
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from enum import Enum
+from typing import Annotated, Any, TypeAlias, get_args
+from uuid import UUID
 
 import strawberry
 from strawberry.schema_directive import Location
 
-from db.caller import Profile
-from db.policy import Form, Phi, form
+from db.caller import Caller
+from db.errors import Suppressed
+from db.policy import Phi, hides, may_break_glass
+from graph.cost import cost_directives
+from loaders.patient import OPEN, RELATIONSHIP, PatientRow
 from resolvers.context import BatchResolver, Context
 
 strawberry.enum(
@@ -57,10 +62,35 @@ REQUIRED = inspect.Parameter.empty
 """Default of an argument that has none."""
 
 
+def _parts(type_: Any) -> Iterator[Any]:
+    """Types that a type such as `list[str] | None` is made of."""
+    yield type_
+    for part in get_args(type_):
+        yield from _parts(part)
+
+
+_enums: dict[type[Enum], Phi | None] = {}
+
+
+def enum(values: type[Enum], description: str, *, phi: Phi | None) -> None:
+    """Declares an enum whose values are given as arguments; like these it must say its PHI kind."""
+    strawberry.enum(values, description=description)
+    _enums[values] = phi
+
+
 def arg(
     name: str, type_: Any, description: str, *, phi: Phi | None, default: Any = None, graphql_name: str | None = None
 ) -> Argument:
-    """Declares an argument; like a field it must say its PHI kind."""
+    """Declares an argument; like a field it must say its PHI kind.
+
+    Raises TypeError for an enum that was declared with another kind or none, and for an input object: its fields would
+    have no kinds.
+    """
+    for part in _parts(type_):
+        if getattr(getattr(part, "__strawberry_definition__", None), "is_input", False):
+            raise TypeError(f"{name}: the parts of an input object are arguments, each with its kind.")
+        if isinstance(part, type) and issubclass(part, Enum) and (part not in _enums or _enums[part] is not phi):
+            raise TypeError(f"{name}: {part.__name__} must be declared with enum() and the argument's kind.")
     return Argument(name, type_, description, phi, default, graphql_name)
 
 
@@ -73,25 +103,54 @@ def field(
     root: Callable[..., Awaitable[object]] | None = None,
     args: Sequence[Argument] = (),
     name: str | None = None,
+    weight: float | None = None,
+    size: int | None = None,
+    scrubs: bool = False,
+    chart: bool = True,
+    elsewhere: Callable[[Any], UUID] | None = None,
+    streams: bool = False,
 ) -> Any:
     """Declares a field of a type; see the module's text for where its value comes from.
 
+    `weight` is what a call costs where that is more than usual, `size` the usual length of a long list: see graph.cost.
+    `scrubs` says that the field comes scrubbed where the policy says SCRUB; any other field is hidden there.
+    `chart=False` says that a relation of a patient is not part of the chart: it is shown where that is suppressed.
+    `elsewhere` gives the facility at which a relation, and all below it, is read: see Context.enter.
+    `streams` says that a root is a subscription's: its resolver gives an asynchronous generator of events.
     A relation whose kinds are all hidden from the caller is not resolved: its store is not asked.
     """
     kinds = (phi,) if isinstance(phi, Phi) else phi or ()
-    directives = [PhiDirective(kind=list(kinds))] if kinds else []
-    resolver: Any = _resolver(value, batch, root, args, kinds)
-    return strawberry.field(resolver=resolver, description=description, directives=directives, name=name)
+    phi_directives: list[object] = [PhiDirective(kind=list(kinds))] if kinds else []
+    directives = phi_directives + cost_directives([a.graphql_name or a.name for a in args], weight, size)
+    resolver: Any = _resolver(value, batch and Relation(batch, chart, elsewhere), root, args, kinds)
+    return strawberry.field(
+        resolver=resolver,
+        description=description,
+        directives=directives,
+        name=name,
+        metadata={"scrubs": scrubs, "chart": chart and batch is not None},
+        is_subscription=streams,
+    )
 
 
-def hidden(profile: Profile, kinds: Sequence[Phi]) -> bool:
-    """Whether a profile gets nothing of a field that carries these kinds."""
-    return bool(kinds) and all(form(profile, kind) is Form.HIDE for kind in kinds)
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """How a field finds its values for a level of parents; see `field`."""
+
+    batch: BatchResolver
+    chart: bool
+    elsewhere: Callable[[Any], UUID] | None
+
+
+def _refuse_suppressed(caller: Caller, parent: Any) -> None:
+    """Raises Suppressed below a patient whose chart is closed to the caller; an empty one would say: no disease."""
+    if isinstance(parent, PatientRow) and parent.standing != OPEN:
+        raise Suppressed(parent.standing or RELATIONSHIP, break_glass=may_break_glass(caller))
 
 
 def _resolver(
     value: Callable[[Any], object] | None,
-    batch: BatchResolver | None,
+    relation: Relation | None,
     root_resolver: Callable[..., Awaitable[object]] | None,
     args: Sequence[Argument],
     kinds: Sequence[Phi],
@@ -102,18 +161,23 @@ def _resolver(
             return value(root)
 
         return _signed(of_row, args, with_info=False)
-    if batch:
+    if relation:
 
         async def of_level(root: Any, info: strawberry.Info[Context, None], **arguments: Any) -> Any:
-            if hidden(info.context.caller.profile, kinds):
+            context = info.context.at(info.path)
+            if relation.elsewhere:
+                context = context.enter(info.path, relation.elsewhere(root))
+            if hides(context.caller, *kinds):
                 return None
-            return await info.context.for_parent(batch, root, arguments)
+            if relation.chart:
+                _refuse_suppressed(context.caller, root)
+            return await context.for_parent(relation.batch, root, arguments)
 
         return _signed(of_level, args, with_info=True)
     if root_resolver:
 
         async def of_request(root: Any, info: strawberry.Info[Context, None], **arguments: Any) -> Any:
-            if hidden(info.context.caller.profile, kinds):
+            if hides(info.context.caller, *kinds):
                 return None
             return await root_resolver(info.context, **arguments)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, cast
 from urllib.parse import parse_qsl
@@ -13,13 +13,15 @@ from urllib.parse import parse_qsl
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from db.caller import Caller
-from db.errors import AppError, BadRequest, Unauthenticated
+from db.errors import AppError, BadRequest, InsufficientScope, LimitError, Unauthenticated
+from graph.admission import Quota, deadline
 from graph.errors import FormattedError, described
-from graph.execution import Engine, Operation
+from graph.execution import Engine
 from graph.media import GRAPHQL_JSON, JSON, MULTIPART, PARTS_FORMAT, Accepted, accepted, media_type
+from graph.request import Asked, Authenticator, Refusals, note, request_info
 
 BODY_BYTES_MAX = 1_000_000
 """Size of a request body, as sent and after decompression."""
@@ -28,17 +30,28 @@ PARAMETERS_MAX = 16
 GZIP_WINDOW_BITS = 31
 """What tells zlib to expect the gzip format."""
 
+PREFLIGHT_HEADERS = ("graphql-require-preflight", "apollo-require-preflight", "x-requested-with")
+"""A GET request needs one of them: a page of another site can't set it without asking first (docs/decisions/0008)."""
+
 BOUNDARY = "-"
 
 _STATUS = {
     "UNAUTHENTICATED": 401,
     "FORBIDDEN": 403,
     "PHI_FILTER_FORBIDDEN": 403,
+    "INSUFFICIENT_SCOPE": 403,
+    "INTROSPECTION_DISABLED": 403,
+    "DOCUMENT_NOT_TRUSTED": 403,
     "METHOD_NOT_ALLOWED": 405,
     "NOT_ACCEPTABLE": 406,
     "PAYLOAD_TOO_LARGE": 413,
     "UNSUPPORTED_MEDIA_TYPE": 415,
+    "RATE_LIMITED": 429,
     "STORE_UNAVAILABLE": 503,
+    "ISSUER_UNAVAILABLE": 503,
+    "AUDIT_UNAVAILABLE": 503,
+    "OVERLOADED": 503,
+    "DEADLINE_EXCEEDED": 504,
     "INTERNAL": 500,
 }
 """Status of an answer without data by the code of its first error; 400 for every other code."""
@@ -58,69 +71,100 @@ class Refusal(BadRequest):
         return self._code
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Parameters of a GraphQL request."""
-
-    query: str
-    operation_name: str | None
-    variables: dict[str, Any]
-
-
 class GraphQLEndpoint:
-    """The ASGI endpoint `/graphql`; `authenticate` takes the Authorization header and raises Unauthenticated.
+    """The ASGI endpoint `/graphql`.
 
     It needs `request.state.request_id` and leaves `request.state.operation`, see graph.access_log.
     """
 
-    def __init__(self, engine: Engine, authenticate: Callable[[str | None], Caller]) -> None:
+    def __init__(
+        self, engine: Engine, authenticator: Authenticator, quota: Quota, refusals: Refusals | None = None
+    ) -> None:
         self._engine = engine
-        self._authenticate = authenticate
+        self._authenticator = authenticator
+        self._quota = quota
+        self._refusals = refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request; every refusal is a GraphQL-shaped error."""
+        """Answers one request; every refusal is a GraphQL-shaped error, and an answer under way breaks off."""
         request = Request(scope, receive)
         takes = Accepted(JSON, parts=False)
+        caller: Caller | None = None
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
         try:
-            if request.method not in ("GET", "POST"):
-                raise Refusal("METHOD_NOT_ALLOWED", "Use GET or POST.", {"Allow": "GET, POST"})
-            takes = _accepted(request)
-            caller = self._authenticate(request.headers.get("authorization"))
-            asked = _asked_in_url(request) if request.method == "GET" else _asked(await read_json(request))
-            await self._answer(request, send, asked, caller, takes)
+            async with deadline(self._engine.deadline_s):
+                _check_method(request)
+                takes = _accepted(request)
+                caller, _ = await self._authenticator.session(request.headers)
+                self._quota.take(caller)
+                asked = _asked_in_url(request) if request.method == "GET" else asked_in(await read_json(request))
+                await _while_connected(receive, self._answer(request, sending, asked, caller, takes))
         except AppError as error:
+            if begun:
+                raise
+            error = await note(self._refusals, caller, error, request_info(request))
             await refused(error, takes.whole or JSON)(scope, receive, send)
         except ClientDisconnect:
             return
 
     async def _answer(self, request: Request, send: Send, asked: Asked, caller: Caller, takes: Accepted) -> None:
-        operation = self._engine.prepare(asked.query, asked.operation_name)
+        operation = self._engine.requested(asked, caller)
+        info = request_info(request)
         if isinstance(operation, list):
+            if self._refusals:
+                await self._refusals(caller, operation[0]["extensions"]["code"], None, info)
             await _whole({"errors": operation}, takes)(request.scope, request.receive, send)
             return
         # Not its name: a client chooses that, and may put a patient into it.
         request.state.operation = operation.document.digest[:12]
+        if operation.is_subscription:
+            raise Refusal("BAD_REQUEST", "Subscriptions are served over WebSocket.")
         if request.method == "GET" and not operation.is_query:
             raise Refusal("METHOD_NOT_ALLOWED", "Only queries may use GET.", {"Allow": "POST"})
-        async with aclosing(self._run(request, operation, asked, caller, takes)) as payloads:
+        run = self._engine.run(operation, asked.variables, caller, info, incremental=takes.parts)
+        async with aclosing(run) as payloads:
             first = await anext(payloads)
             if "hasNext" in first or (takes.whole is None and "data" in first):
-                await _send_parts(request, send, first, payloads)
+                await _send_parts(send, first, payloads)
                 return
         await _whole(first, takes)(request.scope, request.receive, send)
 
-    def _run(
-        self, request: Request, operation: Operation, asked: Asked, caller: Caller, takes: Accepted
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        request_id: str = request.state.request_id
-        return self._engine.run(operation, asked.variables, caller, request_id, incremental=takes.parts)
+
+async def _while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Does the work, whose request was read to its end; cancels it when the client leaves. Raises ClientDisconnect."""
+
+    async def left() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    working, leaving = asyncio.create_task(work), asyncio.create_task(left())
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.wait((working, leaving))
+    working.result()
 
 
 def refused(error: AppError, media_type: str = JSON) -> Response:
     """An error of the request as a whole, as a response without data."""
     headers = error.headers if isinstance(error, Refusal) else {}
     if isinstance(error, Unauthenticated):
-        headers = {"WWW-Authenticate": "Bearer"}
+        # RFC 6750, section 3: where there was a token, it was not good.
+        headers = {"WWW-Authenticate": "Bearer" if error.reason == "NO_TOKEN" else 'Bearer error="invalid_token"'}
+    if isinstance(error, InsufficientScope):
+        headers = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
+    if isinstance(error, LimitError) and error.retry_after_s is not None:
+        headers = {"Retry-After": str(error.retry_after_s)}
     return json_response({"errors": [described(error)]}, _STATUS.get(error.code, 400), media_type, headers)
 
 
@@ -156,18 +200,14 @@ def _whole(payload: dict[str, Any], takes: Accepted) -> Response:
     return json_response(payload, status, media_type)
 
 
-async def _send_parts(
-    request: Request, send: Send, first: dict[str, Any], payloads: AsyncGenerator[dict[str, Any], None]
-) -> None:
-    """Sends each payload as a part of `multipart/mixed`, until the last one or until the client is gone."""
+async def _send_parts(send: Send, first: dict[str, Any], payloads: AsyncGenerator[dict[str, Any], None]) -> None:
+    """Sends each payload as a part of `multipart/mixed`."""
     content_type = f'{MULTIPART}; boundary="{BOUNDARY}"; incrementalSpec={PARTS_FORMAT}'
     headers = [(b"content-type", content_type.encode()), (b"cache-control", b"no-store")]
     opening = f"--{BOUNDARY}".encode() + _part({"hasNext": False, **first})
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": opening, "more_body": True})
     async for payload in payloads:
-        if await request.is_disconnected():
-            return
         await send({"type": "http.response.body", "body": _part(payload), "more_body": True})
     await send({"type": "http.response.body", "body": b"--\r\n"})
 
@@ -176,6 +216,14 @@ def _part(payload: dict[str, Any]) -> bytes:
     """A part up to and with the delimiter that ends it, so that a client can use it at once."""
     head = f"\r\nContent-Type: {JSON}; charset=utf-8\r\n\r\n".encode()
     return b"".join((head, encoded(payload), f"\r\n--{BOUNDARY}".encode()))
+
+
+def _check_method(request: Request) -> None:
+    """Raises Refusal for a method that is not served, and for a GET that a page of another site may have caused."""
+    if request.method not in ("GET", "POST"):
+        raise Refusal("METHOD_NOT_ALLOWED", "Use GET or POST.", {"Allow": "GET, POST"})
+    if request.method == "GET" and not any(request.headers.get(name) for name in PREFLIGHT_HEADERS):
+        raise Refusal("PREFLIGHT_REQUIRED", "A GET request needs the header GraphQL-Require-Preflight.")
 
 
 def _accepted(request: Request) -> Accepted:
@@ -199,25 +247,33 @@ def _asked_in_url(request: Request) -> Asked:
         raise Refusal("BAD_REQUEST", "Parameters of the URL are malformed.") from None
     if len(parameters) < len(pairs):
         raise Refusal("BAD_REQUEST", "A parameter of the URL is repeated.")
-    return _asked(parameters)
+    return asked_in(parameters)
 
 
-def _asked(content: object) -> Asked:
+def asked_in(content: object) -> Asked:
     """The parameters of a request, checked. Raises Refusal with 400 naming the one that is not right."""
     if not isinstance(content, dict):
         raise Refusal("BAD_REQUEST", "The body must be a JSON object; batches are not served.")
     parameters = cast("dict[str, object]", content)
-    query, name = parameters.get("query"), parameters.get("operationName")
+    query, name, document_id = (parameters.get(key) for key in ("query", "operationName", "documentId"))
     variables, extensions = parameters.get("variables"), parameters.get("extensions")
-    if not isinstance(query, str):
+    if query is not None and not isinstance(query, str):
         raise Refusal("BAD_REQUEST", "'query' must be a string.")
+    if document_id is not None and not isinstance(document_id, str):
+        raise Refusal("BAD_REQUEST", "'documentId' must be a string.")
     if name is not None and not isinstance(name, str):
         raise Refusal("BAD_REQUEST", "'operationName' must be a string or null.")
     if variables is not None and not isinstance(variables, dict):
         raise Refusal("BAD_REQUEST", "'variables' must be an object or null.")
     if extensions is not None and not isinstance(extensions, dict):
         raise Refusal("BAD_REQUEST", "'extensions' must be an object or null.")
-    return Asked(query, name, cast("dict[str, Any]", variables or {}))
+    return Asked(
+        query,
+        name,
+        cast("dict[str, Any]", variables or {}),
+        cast("dict[str, Any]", extensions or {}),
+        document_id,
+    )
 
 
 async def read_json(request: Request) -> object:

@@ -51,6 +51,7 @@ class ImagingInstance(Node):
         phi=Phi.URL,
         batch=imaging_study.presigned_urls,
         args=EXPIRES,
+        weight=10,
     )
 
 
@@ -68,7 +69,7 @@ class ImagingSeries(Node):
     started: FhirDateTime | None = field("Start of the series", phi=Phi.DATE)
     number_of_instances: int | None = field("Number of instances that the series has in all", phi=None)
     instances: list[ImagingInstance] | None = field(
-        "Instances of the series, by number", phi=None, batch=imaging_study.instances, args=PARTS
+        "Instances of the series, by number", phi=None, batch=imaging_study.instances, args=PARTS, size=50
     )
 
 
@@ -97,5 +98,5 @@ class ImagingStudy(Node):
         "Encounter that the study was made in", phi=None, batch=encounter.of_facts
     )
     series: list[ImagingSeries] | None = field(
-        "Series of the study, by number", phi=None, batch=imaging_study.series, args=PARTS
+        "Series of the study, by number", phi=None, batch=imaging_study.series, args=PARTS, size=5
     )

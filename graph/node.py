@@ -10,7 +10,10 @@ from typing import Any, TypeVar
 
 import strawberry
 
+import resolvers.node
 from graph.field import field
+from graph.scopes import FHIR_TYPES, check_scopes
+from resolvers.context import Context
 
 C = TypeVar("C", bound=type)
 
@@ -45,3 +48,11 @@ def served_from(row: type) -> Callable[[C], C]:
         return cls
 
     return mark
+
+
+async def one(context: Context, *, id: str) -> object | None:
+    """The resource of an id of any type. Raises InsufficientScope where the type that the id names is not granted."""
+    # Only names of types: what else a client wrote does not get into a message.
+    known = FHIR_TYPES.keys() | resolvers.node.BATCHES.keys()
+    check_scopes(context.caller, known & {id.partition("/")[0]})
+    return await resolvers.node.one(context, id=id)

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import strawberry
 
+import resolvers.audit
 import resolvers.care_plan
 import resolvers.chart
 import resolvers.clinical_note
 import resolvers.encounter
+import resolvers.exchange
 import resolvers.imaging_study
 import resolvers.lab
 import resolvers.patient
@@ -18,6 +20,7 @@ import resolvers.patient_summary
 import resolvers.research_dataset
 import resolvers.vital_sign
 from db.policy import Phi
+from graph.audit import AccessEvent
 from graph.care_plan import CarePlan, Goal
 from graph.chart import (
     AllergyIntolerance,
@@ -43,6 +46,7 @@ from graph.datatype import (
     PatientContact,
 )
 from graph.encounter import Encounter
+from graph.exchange import ExchangedRecords
 from graph.field import CODE, FACTS, PAGE, PERIOD, STATUS, arg, field
 from graph.imaging_study import IMAGING, ImagingStudy
 from graph.lab import LabResult
@@ -64,14 +68,19 @@ class Patient(Node):
     mrn: str | None = field("Medical record number at the caller's facility", phi=Phi.MEDICAL_RECORD_NUMBER)
     active: bool | None = field("Whether the record is in use", phi=None)
     name: list[HumanName] | None = field(
-        "Names of the patient, the official one first", phi=None, batch=resolvers.patient.names
+        "Names of the patient, the official one first", phi=None, batch=resolvers.patient.names, chart=False
     )
     identifier: list[Identifier] | None = field(
-        "Identifiers of the patient", phi=None, batch=resolvers.patient.identifiers
+        "Identifiers of the patient", phi=None, batch=resolvers.patient.identifiers, chart=False
     )
     gender: str | None = field("Administrative gender: male, female, other or unknown", phi=None)
     birth_sex: str | None = field("Sex at birth (US Core)", phi=None)
     birth_date: FhirDate | None = field("Date of birth", phi=Phi.DATE)
+    age: str | None = field(
+        "Age in completed years, today or at death; where dates are masked a band of five years, such as 40-44, of the "
+        "age reached by the end of the year, and 90+ from 90 on",
+        phi=Phi.DATE,
+    )
     deceased: bool | None = field("Whether the patient has died; null where nobody said", phi=None)
     deceased_date_time: FhirDateTime | None = field("Time of death", phi=Phi.DATE)
     marital_status: CodeableConcept | None = field("Marital status of the patient", phi=None)
@@ -139,6 +148,7 @@ class Patient(Node):
         phi=Phi.CLINICAL,
         batch=resolvers.lab.latest,
         args=(CODE,),
+        size=20,
     )
     observations: Connection[Observation] | None = field(
         "Other observations of the patient (social history, survey, …), newest first",
@@ -163,12 +173,14 @@ class Patient(Node):
         phi=Phi.CLINICAL,
         batch=resolvers.vital_sign.latest,
         args=(CODE,),
+        size=10,
     )
     vital_trend: list[VitalTrend] | None = field(
         "Courses of vital signs in buckets, chosen by the length of the range",
         phi=Phi.CLINICAL,
         batch=resolvers.vital_sign.trend,
         args=TREND,
+        weight=50,
     )
     clinical_notes: Connection[ClinicalNote] | None = field(
         "Clinical notes of the patient, newest first; superseded ones too, unless `status` says otherwise",
@@ -214,11 +226,23 @@ class Patient(Node):
         batch=resolvers.chart.patient_care_teams,
         args=(*PAGE, *PERIOD, STATUS),
     )
+    exchanged_records: list[ExchangedRecords] | None = field(
+        "Records of the patient at other facilities, which the patient lets those who treat here see",
+        phi=None,
+        batch=resolvers.exchange.of_patients,
+        size=3,
+    )
     consents: Connection[Consent] | None = field(
         "Consents of the patient, newest first",
         phi=None,
         batch=resolvers.chart.patient_consents,
         args=(*PAGE, *PERIOD, STATUS),
+    )
+    access_log: Connection[AccessEvent] | None = field(
+        "Accesses to the patient's records, newest first: for privacy officers, and for the patient",
+        phi=None,
+        batch=resolvers.audit.of_patients,
+        args=(*PAGE, *PERIOD),
     )
 
 

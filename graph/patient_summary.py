@@ -67,7 +67,9 @@ class SummaryEncounter:
     period_end: FhirDateTime | None = field("End of the encounter", phi=Phi.DATE, value=lambda entry: entry.get("end"))
 
 
-@strawberry.type(description="How much the chart of a patient holds")
+@strawberry.type(
+    description="How much the chart of a patient holds, without what has a sensitivity label or could not be labelled"
+)
 class SummaryCounts:
     """Served from the dict of `counts`."""
 

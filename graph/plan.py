@@ -1,4 +1,4 @@
-"""Access plan of an operation: the fields that are masked for a profile, the arguments that bind what it may not read.
+"""Access plan of an operation: the fields that are masked for a caller, the arguments that bind what it may not read.
 
 What a document touches is collected once and cached; each request then asks the policy. A mask binds arguments too: who
 may not read a value may not filter, sort or search by it, and is told so before any store is asked.
@@ -29,12 +29,34 @@ from graphql import (
     VariableNode,
     get_named_type,
     get_operation_ast,
+    is_composite_type,
 )
 
-from db.caller import Profile
+from db.caller import Caller
 from db.errors import PhiFilterForbidden
-from db.policy import Form, Phi, form
+from db.policy import LABELS, Form, Phi, may_break_glass, shows, usual_view, view
 from graph.field import PhiDirective
+from graph.scopes import check_scopes
+
+LABELLED = frozenset(
+    {
+        "AllergyIntolerance",
+        "CarePlan",
+        "ClinicalNote",
+        "Condition",
+        "DiagnosticReport",
+        "Encounter",
+        "Goal",
+        "Immunization",
+        "LabResult",
+        "MedicationAdministration",
+        "MedicationRequest",
+        "Observation",
+        "PatientSummary",
+        "Procedure",
+    }
+)
+"""Types whose rows have sensitivity labels."""
 
 DOCUMENTS_MAX = 64
 """Documents whose collected fields are kept."""
@@ -42,7 +64,7 @@ DOCUMENTS_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one operation shows one profile: `masked` is `extensions.phi` of its answer."""
+    """What one operation shows one caller: `masked` is `extensions.phi` of its answer."""
 
     masked: Sequence[Mapping[str, Any]]
 
@@ -58,10 +80,16 @@ class BoundArgument:
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """What an operation touches: PHI kinds by schema coordinate, and arguments that filter by PHI."""
+    """What an operation touches: PHI kinds by schema coordinate, arguments that filter by PHI, and types."""
 
     fields: Mapping[str, Sequence[Phi]]
     arguments: Sequence[BoundArgument]
+    types: Sequence[str]
+    """Types of the graph whose fields or values are asked for."""
+    scrubbed: frozenset[str]
+    """Coordinates of fields that come scrubbed where the policy says SCRUB; it hides the others."""
+    labelled: Sequence[str]
+    """Coordinates of fields whose rows have sensitivity labels."""
 
 
 _touched: OrderedDict[tuple[int, str | None], tuple[DocumentNode, Touched]] = OrderedDict()
@@ -72,25 +100,52 @@ def plan(
     document: DocumentNode,
     operation_name: str | None,
     variables: Mapping[str, Any],
-    profile: Profile,
+    caller: Caller,
 ) -> Plan:
-    """Plan of a valid document's operation. Raises PhiFilterForbidden for an argument that binds a masked value."""
+    """Plan of a valid document's operation.
+
+    Raises InsufficientScope for a type that the token's scopes do not grant, PhiFilterForbidden for an argument that
+    binds a masked value.
+    """
     touched = _collected(schema, document, operation_name)
+    check_scopes(caller, touched.types)
     for argument in touched.arguments:
-        if _given(argument.value, variables) and not _shown(profile, argument.kinds):
+        if _given(argument.value, variables) and not shows(caller, *argument.kinds):
             raise PhiFilterForbidden(argument.name, "filters by a value that you may not read")
     masked = [
-        {
-            "coordinate": coordinate,
-            "reason": "POLICY",
-            "masks": [
-                {"kind": kind.value, "form": form(profile, kind).value} for kind in kinds if not _shown(profile, [kind])
-            ],
-        }
+        _masked(caller, coordinate, kinds, coordinate in touched.scrubbed)
         for coordinate, kinds in touched.fields.items()
-        if not _shown(profile, kinds)
+        if not shows(caller, *kinds)
     ]
-    return Plan(masked)
+    return Plan([*masked, *_suppressed(caller, touched.labelled)])
+
+
+def _masked(caller: Caller, coordinate: str, kinds: Sequence[Phi], scrubbed: bool) -> Mapping[str, Any]:
+    """What the policy does to a field: for every purpose of the profile, or for this one in particular."""
+    forms = view(caller.profile, caller.purpose).forms
+    usual = usual_view(caller.profile).forms
+    hidden = [kind for kind in kinds if not shows(caller, kind)]
+    return {
+        "coordinate": coordinate,
+        "reason": "POLICY" if all(forms[kind] is usual[kind] for kind in hidden) else "PURPOSE",
+        "masks": [{"kind": kind.value, "form": form_at(forms[kind], scrubbed).value} for kind in hidden],
+    }
+
+
+def _suppressed(caller: Caller, labelled: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+    """Labels of which rows are left out, if there are any: the same whether there are some or none."""
+    labels = sorted(LABELS.keys() - caller.role.labels)
+    told = {"reason": "SENSITIVITY", "labels": labels, "breakGlass": may_break_glass(caller)}
+    return [{"coordinate": coordinate, **told} for coordinate in labelled] if labels else []
+
+
+def kinds_shown(
+    schema: GraphQLSchema, document: DocumentNode, operation_name: str | None, caller: Caller
+) -> tuple[frozenset[Phi], frozenset[Phi]]:
+    """PHI kinds of an operation's fields: those that a caller is shown, and those that are masked. For the audit."""
+    touched = {kind for kinds in _collected(schema, document, operation_name).fields.values() for kind in kinds}
+    shown = frozenset(kind for kind in touched if shows(caller, kind))
+    return shown, frozenset(touched - shown)
 
 
 def kinds_of(declared: GraphQLField | GraphQLArgument) -> Sequence[Phi]:
@@ -100,8 +155,15 @@ def kinds_of(declared: GraphQLField | GraphQLArgument) -> Sequence[Phi]:
     return [kind for directive in directives or () if isinstance(directive, PhiDirective) for kind in directive.kind]
 
 
-def _shown(profile: Profile, kinds: Sequence[Phi]) -> bool:
-    return all(form(profile, kind) is Form.SHOW for kind in kinds)
+def scrubs(declared: GraphQLField) -> bool:
+    """Whether a field was declared to come scrubbed where the policy says so."""
+    definition = declared.extensions.get("strawberry-definition")
+    return bool(getattr(definition, "metadata", {}).get("scrubs"))
+
+
+def form_at(form: Form, scrubbed: bool) -> Form:
+    """Form of a kind at a field; what the policy shows scrubbed is hidden where nothing scrubs it."""
+    return Form.HIDE if form is Form.SCRUB and not scrubbed else form
 
 
 def _given(value: ValueNode, variables: Mapping[str, Any]) -> bool:
@@ -126,19 +188,29 @@ def _collect(schema: GraphQLSchema, document: DocumentNode, operation_name: str 
     operation = get_operation_ast(document, operation_name)
     root = schema.get_root_type(operation.operation) if operation else None
     if operation is None or root is None:
-        return Touched({}, ())
+        return Touched({}, (), (), frozenset(), ())
     fragments = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
     fields: dict[str, Sequence[Phi]] = {}
     arguments: list[BoundArgument] = []
+    types = {root.name: None}
+    scrubbed: set[str] = set()
+    labelled: dict[str, None] = {}
     for parent, node, declared in _Walk(schema, fragments).fields(root, operation.selection_set):
+        inner = get_named_type(declared.type)
+        types |= dict.fromkeys((parent.name, inner.name) if is_composite_type(inner) else (parent.name,))
+        coordinate = f"{parent.name}.{node.name.value}"
+        if inner.name.removesuffix("Connection") in LABELLED:
+            labelled[coordinate] = None
         kinds = kinds_of(declared)
         if kinds:
-            fields[f"{parent.name}.{node.name.value}"] = kinds
+            fields[coordinate] = kinds
+            if scrubs(declared):
+                scrubbed.add(coordinate)
         for argument in node.arguments or ():
             bound = kinds_of(declared.args[argument.name.value])
             if bound:
                 arguments.append(BoundArgument(argument.name.value, bound, argument.value))
-    return Touched(fields, arguments)
+    return Touched(fields, arguments, list(types), frozenset(scrubbed), list(labelled))
 
 
 class _Walk:

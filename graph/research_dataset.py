@@ -82,6 +82,7 @@ class ResearchDatasetVersion(Node):
         phi=Phi.CLINICAL,
         batch=research_dataset.aggregates,
         args=(arg("measure", list[str] | None, "Measures of which one must match", phi=None), CODE, *PAGE),
+        weight=200,
     )
 
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
+import graph.node
+import resolvers.audit
+import resolvers.break_glass
 import resolvers.clinical_note
 import resolvers.encounter
 import resolvers.facility
 import resolvers.imaging_study
 import resolvers.lab
-import resolvers.node
 import resolvers.patient
 import resolvers.provider
 import resolvers.research_dataset
 from db.policy import Phi
+from graph.audit import ACTOR, REPORT, AccessEvent, Disclosure
+from graph.break_glass import GRANTS, BreakGlassGrant, Mutation, Subscription
 from graph.clinical_note import SEARCH, ClinicalNoteSearch
 from graph.connection import Connection
 from graph.datatype import SCALARS, take
 from graph.encounter import Encounter
+from graph.explain_access import ARGUMENTS as EXPLAINED
+from graph.explain_access import AccessExplanation, Verdict, explained
 from graph.facility import Facility
 from graph.field import PAGE, REQUIRED, arg, field
 from graph.imaging_study import IMAGING_SEARCH, ImagingStudy
@@ -28,6 +37,15 @@ from graph.node import Node
 from graph.patient import Patient, PatientMatchConnection
 from graph.provider import Provider
 from graph.research_dataset import ResearchDataset
+from resolvers.context import Context
+
+SEARCH_WEIGHT = 1000
+"""Cost of a question to a whole store, rather than about one patient."""
+
+
+async def explain_access(context: Context, **arguments: Any) -> Sequence[Verdict] | None:
+    """Explains by this schema; see graph.explain_access."""
+    return await explained(schema._schema, context, **arguments)  # pyright: ignore[reportPrivateUsage] - no public name
 
 
 @strawberry.type(description="Where every question starts")
@@ -38,7 +56,7 @@ class Query:
     node: Node | None = field(
         "Resource of a global id",
         phi=None,
-        root=resolvers.node.one,
+        root=graph.node.one,
         args=(arg("id", strawberry.ID, "Global id of the resource", phi=None, default=REQUIRED),),
     )
     patient: Patient | None = field(
@@ -63,6 +81,7 @@ class Query:
             ),
             *PAGE,
         ),
+        weight=SEARCH_WEIGHT,
     )
     encounter: Encounter | None = field(
         "Encounter of an id",
@@ -93,23 +112,53 @@ class Query:
         phi=Phi.FREE_TEXT,
         root=resolvers.clinical_note.search,
         args=SEARCH,
+        weight=SEARCH_WEIGHT,
     )
     imaging_studies: Connection[ImagingStudy] | None = field(
         "Imaging studies of the facility, newest first",
         phi=Phi.CLINICAL,
         root=resolvers.imaging_study.search,
         args=IMAGING_SEARCH,
+        weight=SEARCH_WEIGHT,
     )
     research_datasets: Connection[ResearchDataset] | None = field(
         "De-identified datasets of aggregates, newest first; their cells are clinical facts",
         phi=None,
         root=resolvers.research_dataset.page,
         args=PAGE,
+        weight=SEARCH_WEIGHT,
+    )
+    break_glass_grants: Connection[BreakGlassGrant] | None = field(
+        "Emergency accesses at the facility, newest first: for privacy officers",
+        phi=None,
+        root=resolvers.break_glass.grants,
+        args=GRANTS,
+    )
+    access_report: Connection[Disclosure] | None = field(
+        "Accounting of a patient's disclosures, newest first: for privacy officers, and for the patient",
+        phi=None,
+        root=resolvers.audit.report,
+        args=REPORT,
+    )
+    accesses_by: Connection[AccessEvent] | None = field(
+        "All that an actor saw at the facility, newest first: for privacy officers",
+        phi=None,
+        root=resolvers.audit.by_subject,
+        args=ACTOR,
+        weight=SEARCH_WEIGHT,
+    )
+    explain_access: list[AccessExplanation] | None = field(
+        "Why the caller, or for a privacy officer another one, sees fields of a patient's record, or does not",
+        phi=None,
+        root=explain_access,
+        args=EXPLAINED,
     )
 
 
 schema = strawberry.Schema(
     query=Query,
+    mutation=Mutation,
+    subscription=Subscription,
     types=[],
     config=StrawberryConfig(default_resolver=take, scalar_map=SCALARS, enable_experimental_incremental_execution=True),
 )

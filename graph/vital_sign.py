@@ -9,7 +9,7 @@ import strawberry
 from db.policy import Phi
 from graph.datatype import CodeableConcept, Coding, FhirDateTime, Quantity
 from graph.fact import ClinicalFact
-from graph.field import REQUIRED, arg, field
+from graph.field import REQUIRED, arg, enum, field
 from graph.node import global_id, served_from
 from loaders.vital_sign import VitalBucket, VitalSignRow
 
@@ -17,7 +17,7 @@ LOINC = "http://loinc.org"
 UCUM = "http://unitsofmeasure.org"
 ABSENT = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 
-strawberry.enum(VitalBucket, description="Source of a trend: readings by the minute, or their hourly or daily rollup")
+enum(VitalBucket, "Source of a trend: readings by the minute, or their hourly or daily rollup", phi=None)
 
 TREND = (
     arg("code", list[str], "Codes (LOINC) of the trends", phi=Phi.CLINICAL, default=REQUIRED),
@@ -106,4 +106,4 @@ class VitalTrend:
     bucket_seconds: int = field(
         "Width of a bucket in seconds", phi=None, value=lambda row: int(row.span.width.total_seconds())
     )
-    points: list[VitalTrendPoint] | None = field("Buckets that have values, oldest first", phi=Phi.CLINICAL)
+    points: list[VitalTrendPoint] | None = field("Buckets that have values, oldest first", phi=Phi.CLINICAL, size=100)

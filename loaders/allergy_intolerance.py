@@ -8,18 +8,20 @@ from typing import Any
 from uuid import UUID
 
 from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
+from loaders.statement import Columns
 
-COLUMNS = """
+COLUMNS = Columns(
+    "allergy_intolerance",
+    """
     id, patient_id, encounter_id, clinical_status, verification_status, type, category, criticality, code_system,
     code, code_display, code_text, code_translation, no_known_allergy, onset, recorded_date, reaction, note, sort_time
-"""
+    """,
+)
 
 FILTER = """($7::text[] IS NULL OR clinical_status = ANY($7::text[]))
       AND ($8::text[] IS NULL OR code = ANY($8::text[]))"""
-ALLERGY_INTOLERANCES_OF_PATIENTS = newest_of_each(
-    "allergy_intolerances_of_patients", COLUMNS, "allergy_intolerance", "patient_id", FILTER
-)
-ALLERGY_INTOLERANCE_BY_ID = by_id("allergy_intolerance_by_id", COLUMNS, "allergy_intolerance")
+ALLERGY_INTOLERANCES_OF_PATIENTS = newest_of_each("allergy_intolerances_of_patients", COLUMNS, "patient_id", FILTER)
+ALLERGY_INTOLERANCE_BY_ID = by_id("allergy_intolerance_by_id", COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)

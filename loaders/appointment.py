@@ -8,16 +8,20 @@ from typing import Any
 from uuid import UUID
 
 from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
+from loaders.statement import Columns
 
-COLUMNS = """
+COLUMNS = Columns(
+    "appointment",
+    """
     id, patient_id, provider_id, department_id, status, code_system, code, code_display, code_text, code_translation,
     description, start_date_time, end_date_time, sort_time
-"""
+    """,
+)
 
 FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))"""
-APPOINTMENTS_OF_PATIENTS = newest_of_each("appointments_of_patients", COLUMNS, "appointment", "patient_id", FILTER)
-APPOINTMENTS_OF_PROVIDERS = newest_of_each("appointments_of_providers", COLUMNS, "appointment", "provider_id", FILTER)
-APPOINTMENT_BY_ID = by_id("appointment_by_id", COLUMNS, "appointment")
+APPOINTMENTS_OF_PATIENTS = newest_of_each("appointments_of_patients", COLUMNS, "patient_id", FILTER)
+APPOINTMENTS_OF_PROVIDERS = newest_of_each("appointments_of_providers", COLUMNS, "provider_id", FILTER)
+APPOINTMENT_BY_ID = by_id("appointment_by_id", COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)

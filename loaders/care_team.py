@@ -8,14 +8,18 @@ from typing import Any
 from uuid import UUID
 
 from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch, by_id, newest_of_each
+from loaders.statement import Columns, Statement
 
-COLUMNS = """
+COLUMNS = Columns(
+    "care_team",
+    """
     id, patient_id, encounter_id, status, name, category, period_start, period_end, sort_time
-"""
+    """,
+)
 
 FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))"""
-CARE_TEAMS_OF_PATIENTS = newest_of_each("care_teams_of_patients", COLUMNS, "care_team", "patient_id", FILTER)
-CARE_TEAM_BY_ID = by_id("care_team_by_id", COLUMNS, "care_team")
+CARE_TEAMS_OF_PATIENTS = newest_of_each("care_teams_of_patients", COLUMNS, "patient_id", FILTER)
+CARE_TEAM_BY_ID = by_id("care_team_by_id", COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,14 @@ class CareTeamRow:
 care_teams_of_patients = NewestBatch(CARE_TEAMS_OF_PATIENTS, CareTeamRow)
 care_team_by_id = ByIdBatch(CARE_TEAM_BY_ID, CareTeamRow)
 
-PARTICIPANTS_OF_CARE_TEAMS = """/* participants_of_care_teams */
-SELECT care_team_id, provider_id, member, role
+PARTICIPANTS_OF_CARE_TEAMS = Statement(
+    """/* participants_of_care_teams */
+SELECT care_team_id, {}
 FROM care_team_participant
 WHERE care_team_id = ANY($1::uuid[])
-ORDER BY care_team_id, position"""
+ORDER BY care_team_id, position""",
+    Columns("care_team_participant", "provider_id, member, role"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,10 +12,16 @@ from uuid import UUID
 
 from db.mongo import Document
 from db.notes_schema import CLINICAL_NOTES
+from db.scrub.scrubber import SeedsExceeded
+from db.scrub.seeds import Seeds
 from loaders.documents import NEWEST_FIRST, any_of, documents_by_id, key, newest_documents, within
 from loaders.page import TimePage
 from loaders.reader import Reader
 from loaders.search_terms import TextQuery
+
+SCRUB_SEEDS_OF_PATIENTS = """/* scrub_seeds_of_patients */
+SELECT patient_id, names, identifiers, contacts, places, birth_date
+FROM access.scrub_seeds($1::uuid[])"""
 
 UNREAD = ["search_terms"]
 TYPE = "type.coding.code"
@@ -110,6 +118,23 @@ notes_of_encounters = newest_documents(
     "clinical_notes_of_encounters", CLINICAL_NOTES, "metadata.encounter_id", note_row, ("status", TYPE), UNREAD
 )
 note_by_id = documents_by_id("clinical_note_by_id", CLINICAL_NOTES, note_row, UNREAD)
+
+
+async def scrubbed_texts(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, Mapping[str, Any]]:
+    """Scrubbed `text`, `sections` and `amendments` of notes; none where the patient's own identifiers are not known.
+
+    Each note is scrubbed in a thread: others go on, and a request that is cancelled stops before the next note.
+    """
+    found = await reader.notes.unscrubbed("clinical_note_texts", CLINICAL_NOTES, ids)
+    patients = list({note.patient_id for note in found})
+    records = await reader.clinical.fetch(SCRUB_SEEDS_OF_PATIENTS, patients) if patients else []
+    seeds = {record[0]: Seeds(*record) for record in records}
+    texts: dict[UUID, Mapping[str, Any]] = {}
+    for note in found:
+        if note.patient_id in seeds:
+            with suppress(SeedsExceeded):
+                texts[note.id] = await asyncio.to_thread(note.scrubbed, seeds[note.patient_id])
+    return texts
 
 
 async def notes_by_text(reader: Reader, search: NoteSearch, page: TimePage) -> Sequence[ClinicalNoteRow]:

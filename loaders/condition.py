@@ -8,17 +8,21 @@ from typing import Any
 from uuid import UUID
 
 from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
+from loaders.statement import Columns
 
-COLUMNS = """
+COLUMNS = Columns(
+    "condition",
+    """
     id, patient_id, encounter_id, clinical_status, verification_status, category, severity, code_system, code,
     code_display, code_text, code_translation, body_site, onset, abatement, recorded_date, note, sort_time
-"""
+    """,
+)
 
 FILTER = """($7::text[] IS NULL OR clinical_status = ANY($7::text[]))
       AND ($8::text[] IS NULL OR code = ANY($8::text[]))"""
-CONDITIONS_OF_PATIENTS = newest_of_each("conditions_of_patients", COLUMNS, "condition", "patient_id", FILTER)
-CONDITIONS_OF_ENCOUNTERS = newest_of_each("conditions_of_encounters", COLUMNS, "condition", "encounter_id", FILTER)
-CONDITION_BY_ID = by_id("condition_by_id", COLUMNS, "condition")
+CONDITIONS_OF_PATIENTS = newest_of_each("conditions_of_patients", COLUMNS, "patient_id", FILTER)
+CONDITIONS_OF_ENCOUNTERS = newest_of_each("conditions_of_encounters", COLUMNS, "encounter_id", FILTER)
+CONDITION_BY_ID = by_id("condition_by_id", COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,18 @@ from typing import Any
 from uuid import UUID
 
 from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
+from loaders.statement import Columns
 
-COLUMNS = """
+COLUMNS = Columns(
+    "consent",
+    """
     id, patient_id, status, scope, category, date_time, provision, sort_time
-"""
+    """,
+)
 
 FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))"""
-CONSENTS_OF_PATIENTS = newest_of_each("consents_of_patients", COLUMNS, "consent", "patient_id", FILTER)
-CONSENT_BY_ID = by_id("consent_by_id", COLUMNS, "consent")
+CONSENTS_OF_PATIENTS = newest_of_each("consents_of_patients", COLUMNS, "patient_id", FILTER)
+CONSENT_BY_ID = by_id("consent_by_id", COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,25 +9,25 @@ from uuid import UUID
 from loaders.encounter import COLUMNS as ENCOUNTER_COLUMNS
 from loaders.encounter import EncounterRow
 from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch, by_id, newest_of_each
+from loaders.statement import Columns, Statement
 
-COLUMNS = "id, facility_id, parent_id, code, name, type, physical_type"
-DEPARTMENT_BY_ID = by_id("department_by_id", COLUMNS, "department")
+COLUMNS = Columns("department", "id, facility_id, parent_id, code, name, type, physical_type")
+DEPARTMENT_BY_ID = by_id("department_by_id", COLUMNS)
 
-DEPARTMENTS_OF_FACILITIES = """/* departments_of_facilities */
-SELECT facility_id, id, facility_id, parent_id, code, name, type, physical_type
+DEPARTMENTS_OF_FACILITIES = Statement(
+    """/* departments_of_facilities */
+SELECT facility_id, {}
 FROM department
 WHERE facility_id = ANY($1::uuid[]) AND ($2::text[] IS NULL OR physical_type = ANY($2::text[]))
 ORDER BY name, id
-LIMIT 500"""
+LIMIT 500""",
+    COLUMNS,
+)
 
 INPATIENT = """status = 'in-progress' AND end_time IS NULL
       AND class_code IN ('IMP', 'ACUTE', 'NONAC', 'SS', 'OBSENC')"""
-INPATIENTS_OF_DEPARTMENTS = newest_of_each(
-    "inpatients_of_departments", ENCOUNTER_COLUMNS, "encounter", "department_id", INPATIENT
-)
-INPATIENTS_OF_FACILITIES = newest_of_each(
-    "inpatients_of_facilities", ENCOUNTER_COLUMNS, "encounter", "facility_id", INPATIENT
-)
+INPATIENTS_OF_DEPARTMENTS = newest_of_each("inpatients_of_departments", ENCOUNTER_COLUMNS, "department_id", INPATIENT)
+INPATIENTS_OF_FACILITIES = newest_of_each("inpatients_of_facilities", ENCOUNTER_COLUMNS, "facility_id", INPATIENT)
 
 
 @dataclass(frozen=True, slots=True)

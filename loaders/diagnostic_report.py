@@ -8,21 +8,21 @@ from typing import Any
 from uuid import UUID
 
 from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
+from loaders.statement import Columns
 
-COLUMNS = """
+COLUMNS = Columns(
+    "diagnostic_report",
+    """
     id, patient_id, encounter_id, status, category, code_system, code, code_display, code_text, code_translation,
     effective, issued, sort_time
-"""
+    """,
+)
 
 FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))
       AND ($8::text[] IS NULL OR code = ANY($8::text[]))"""
-DIAGNOSTIC_REPORTS_OF_PATIENTS = newest_of_each(
-    "diagnostic_reports_of_patients", COLUMNS, "diagnostic_report", "patient_id", FILTER
-)
-DIAGNOSTIC_REPORTS_OF_ENCOUNTERS = newest_of_each(
-    "diagnostic_reports_of_encounters", COLUMNS, "diagnostic_report", "encounter_id", FILTER
-)
-DIAGNOSTIC_REPORT_BY_ID = by_id("diagnostic_report_by_id", COLUMNS, "diagnostic_report")
+DIAGNOSTIC_REPORTS_OF_PATIENTS = newest_of_each("diagnostic_reports_of_patients", COLUMNS, "patient_id", FILTER)
+DIAGNOSTIC_REPORTS_OF_ENCOUNTERS = newest_of_each("diagnostic_reports_of_encounters", COLUMNS, "encounter_id", FILTER)
+DIAGNOSTIC_REPORT_BY_ID = by_id("diagnostic_report_by_id", COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,19 +8,23 @@ from typing import Any
 from uuid import UUID
 
 from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
+from loaders.statement import Columns
 
-COLUMNS = """
+COLUMNS = Columns(
+    "encounter",
+    """
     id, facility_id, patient_id, department_id, provider_id, part_of_id, status, class_code, code_system, code,
     code_display, code_text, code_translation, period_start, period_end, details, sort_time
-"""
+    """,
+)
 
 FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))
       AND ($8::text[] IS NULL OR class_code = ANY($8::text[]))
       AND ($9::text[] IS NULL OR code = ANY($9::text[]))"""
-ENCOUNTERS_OF_PATIENTS = newest_of_each("encounters_of_patients", COLUMNS, "encounter", "patient_id", FILTER)
-ENCOUNTERS_OF_PROVIDERS = newest_of_each("encounters_of_providers", COLUMNS, "encounter", "provider_id", FILTER)
-ENCOUNTERS_OF_WHOLES = newest_of_each("encounters_of_wholes", COLUMNS, "encounter", "part_of_id", FILTER)
-ENCOUNTER_BY_ID = by_id("encounter_by_id", COLUMNS, "encounter")
+ENCOUNTERS_OF_PATIENTS = newest_of_each("encounters_of_patients", COLUMNS, "patient_id", FILTER)
+ENCOUNTERS_OF_PROVIDERS = newest_of_each("encounters_of_providers", COLUMNS, "provider_id", FILTER)
+ENCOUNTERS_OF_WHOLES = newest_of_each("encounters_of_wholes", COLUMNS, "part_of_id", FILTER)
+ENCOUNTER_BY_ID = by_id("encounter_by_id", COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)

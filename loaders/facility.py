@@ -7,9 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from loaders.facts import ByIdBatch, by_id
+from loaders.statement import Columns
 
-COLUMNS = "id, code, name, type, address, telecom"
-FACILITY_BY_ID = by_id("facility_by_id", COLUMNS, "facility")
+COLUMNS = Columns("facility", "id, code, name, type, address, telecom")
+FACILITY_BY_ID = by_id("facility_by_id", COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 A fact's file has its columns, its filters, its row, and one line for each batch function:
 
-    CONDITIONS_OF_PATIENTS = newest_of_each("conditions_of_patients", COLUMNS, "condition", "patient_id", FILTER)
+    COLUMNS = Columns("condition", "id, patient_id, …")
+    CONDITIONS_OF_PATIENTS = newest_of_each("conditions_of_patients", COLUMNS, "patient_id", FILTER)
     conditions_of_patients = NewestBatch(CONDITIONS_OF_PATIENTS, ConditionRow)
 """
 
@@ -16,39 +17,42 @@ from uuid import UUID
 from db.postgres import Session
 from loaders.page import TimePage
 from loaders.reader import Reader
+from loaders.statement import Columns, Statement
 
 R = TypeVar("R")
 
 
 def newest_of_each(
-    name: LiteralString,
-    columns: LiteralString,
-    view: LiteralString,
-    parent: LiteralString,
-    where: LiteralString = "true",
-) -> LiteralString:
+    name: LiteralString, columns: Columns, parent: LiteralString, where: LiteralString = "true"
+) -> Statement:
     """Statement for `newest`: $1 parent ids, $2 rows for each, $3 and $4 position, $5 and $6 range, filters from $7."""
-    return f"""/* {name} */
+    return Statement(
+        f"""/* {name} */
 SELECT parents.id, facts.*
 FROM unnest($1::uuid[]) AS parents (id)
 CROSS JOIN LATERAL (
-    SELECT {columns}
-    FROM {view}
+    SELECT {{}}
+    FROM {columns.table}
     WHERE {parent} = parents.id
       AND (sort_time, id) < ($3::timestamptz, $4::uuid)
       AND sort_time >= $5::timestamptz AND sort_time < $6::timestamptz
       AND {where}
     ORDER BY sort_time DESC, id DESC
     LIMIT $2::int
-) AS facts"""
+) AS facts""",
+        columns,
+    )
 
 
-def by_id(name: LiteralString, columns: LiteralString, view: LiteralString) -> LiteralString:
+def by_id(name: LiteralString, columns: Columns) -> Statement:
     """Statement for `found`: $1 ids."""
-    return f"""/* {name} */
-SELECT id, {columns}
-FROM {view}
-WHERE id = ANY($1::uuid[])"""
+    return Statement(
+        f"""/* {name} */
+SELECT id, {{}}
+FROM {columns.table}
+WHERE id = ANY($1::uuid[])""",
+        columns,
+    )
 
 
 async def newest(
@@ -90,36 +94,38 @@ class NewestBatch(Generic[R]):
     Up to page.first + 1 rows of each parent; filters in the order of the statement's $7, $8, …
     """
 
-    sql: LiteralString
+    statement: Statement
     row: Callable[..., R]
     session: Callable[[Reader], Session] = clinical
 
     async def __call__(
         self, reader: Reader, ids: Sequence[UUID], page: TimePage, *filters: object
     ) -> Mapping[UUID, Sequence[R]]:
-        return await newest(self.session(reader), self.sql, ids, page, self.row, *filters)
+        sql = self.statement.for_caller(reader.caller)
+        return await newest(self.session(reader), sql, ids, page, self.row, *filters)
 
 
 @dataclass(frozen=True)
 class ChildrenBatch(Generic[R]):
     """Batch function of a statement that gives the children of $1, the parent's id first; arguments from $2 on."""
 
-    sql: LiteralString
+    statement: Statement
     row: Callable[..., R]
     session: Callable[[Reader], Session] = clinical
 
     async def __call__(self, reader: Reader, ids: Sequence[UUID], *arguments: object) -> Mapping[UUID, Sequence[R]]:
         distinct = list(dict.fromkeys(ids))
-        return grouped(distinct, await self.session(reader).fetch(self.sql, distinct, *arguments), self.row)
+        sql = self.statement.for_caller(reader.caller)
+        return grouped(distinct, await self.session(reader).fetch(sql, distinct, *arguments), self.row)
 
 
 @dataclass(frozen=True)
 class ByIdBatch(Generic[R]):
     """Batch function of a `by_id` statement of the clinical database."""
 
-    sql: LiteralString
+    statement: Statement
     row: Callable[..., R]
     session: Callable[[Reader], Session] = clinical
 
     async def __call__(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, R]:
-        return await found(self.session(reader), self.sql, ids, self.row)
+        return await found(self.session(reader), self.statement.for_caller(reader.caller), ids, self.row)

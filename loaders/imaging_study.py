@@ -10,56 +10,60 @@ from uuid import UUID
 from db.postgres import Session
 from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch, by_id, newest_of_each
 from loaders.reader import Reader
+from loaders.statement import Columns, Statement
 
-STUDY_COLUMNS = """
+STUDY_COLUMNS = Columns(
+    "imaging_study",
+    """
     id, patient_id, encounter_id, study_uid, accession_number, status, started, modality, description, procedure,
     body_site, number_of_series, number_of_instances, sort_time
-"""
-SERIES_COLUMNS = "id, series_uid, number, modality, body_site, description, started, number_of_instances"
-INSTANCE_COLUMNS = """
-    id, instance_uid, sop_class, number, title, s3_key, size_bytes, storage_class, restore_state,
-    coalesce(storage_class IN ('GLACIER', 'DEEP_ARCHIVE'), false)
-        AND NOT coalesce(restore_state = 'completed' AND restore_expires > now(), false) AS needs_restore
-"""
+    """,
+)
+SERIES_COLUMNS = Columns(
+    "imaging_series",
+    "id, series_uid, number, modality, body_site, description, started, number_of_instances",
+    computed="(SELECT t.patient_id FROM imaging_study AS t WHERE t.id = imaging_study_id) AS patient_id",
+)
+NEEDS_RESTORE = """coalesce(storage_class IN ('GLACIER', 'DEEP_ARCHIVE'), false)
+        AND NOT coalesce(restore_state = 'completed' AND restore_expires > now(), false) AS needs_restore"""
+PATIENT_OF_SERIES = """(
+        SELECT t.patient_id FROM imaging_series AS s JOIN imaging_study AS t ON t.id = s.imaging_study_id
+        WHERE s.id = imaging_series_id) AS patient_id"""
+INSTANCE_COLUMNS = Columns(
+    "imaging_instance",
+    "id, instance_uid, sop_class, number, title, s3_key, size_bytes, storage_class, restore_state",
+    computed=f"{NEEDS_RESTORE}, {PATIENT_OF_SERIES}",
+)
 
 FILTER = """($7::text[] IS NULL OR modality && $7::text[])
       AND ($8::text[] IS NULL OR status = ANY($8::text[]))"""
-IMAGING_STUDIES_OF_PATIENTS = newest_of_each(
-    "imaging_studies_of_patients", STUDY_COLUMNS, "imaging_study", "patient_id", FILTER
-)
-IMAGING_STUDIES_OF_ENCOUNTERS = newest_of_each(
-    "imaging_studies_of_encounters", STUDY_COLUMNS, "imaging_study", "encounter_id", FILTER
-)
-IMAGING_STUDIES_OF_FACILITIES = newest_of_each(
-    "imaging_studies_of_facilities", STUDY_COLUMNS, "imaging_study", "facility_id", FILTER
-)
-IMAGING_STUDY_BY_ID = by_id("imaging_study_by_id", STUDY_COLUMNS, "imaging_study")
-IMAGING_SERIES_BY_ID = by_id("imaging_series_by_id", SERIES_COLUMNS, "imaging_series")
-IMAGING_INSTANCE_BY_ID = by_id("imaging_instance_by_id", INSTANCE_COLUMNS, "imaging_instance")
+IMAGING_STUDIES_OF_PATIENTS = newest_of_each("imaging_studies_of_patients", STUDY_COLUMNS, "patient_id", FILTER)
+IMAGING_STUDIES_OF_ENCOUNTERS = newest_of_each("imaging_studies_of_encounters", STUDY_COLUMNS, "encounter_id", FILTER)
+IMAGING_STUDIES_OF_FACILITIES = newest_of_each("imaging_studies_of_facilities", STUDY_COLUMNS, "facility_id", FILTER)
+IMAGING_STUDY_BY_ID = by_id("imaging_study_by_id", STUDY_COLUMNS)
+IMAGING_SERIES_BY_ID = by_id("imaging_series_by_id", SERIES_COLUMNS)
+IMAGING_INSTANCE_BY_ID = by_id("imaging_instance_by_id", INSTANCE_COLUMNS)
 
 
-def first_of_each(
-    name: LiteralString, columns: LiteralString, view: LiteralString, parent: LiteralString
-) -> LiteralString:
+def first_of_each(name: LiteralString, columns: Columns, parent: LiteralString) -> Statement:
     """Statement for `_first`: $1 parent ids, $2 rows for each, in order of number."""
-    return f"""/* {name} */
+    return Statement(
+        f"""/* {name} */
 SELECT parents.id, parts.*
 FROM unnest($1::uuid[]) AS parents (id)
 CROSS JOIN LATERAL (
-    SELECT {columns}
-    FROM {view}
+    SELECT {{}}
+    FROM {columns.table}
     WHERE {parent} = parents.id
     ORDER BY number, id
     LIMIT $2::int
-) AS parts"""
+) AS parts""",
+        columns,
+    )
 
 
-IMAGING_SERIES_OF_STUDIES = first_of_each(
-    "imaging_series_of_studies", SERIES_COLUMNS, "imaging_series", "imaging_study_id"
-)
-IMAGING_INSTANCES_OF_SERIES = first_of_each(
-    "imaging_instances_of_series", INSTANCE_COLUMNS, "imaging_instance", "imaging_series_id"
-)
+IMAGING_SERIES_OF_STUDIES = first_of_each("imaging_series_of_studies", SERIES_COLUMNS, "imaging_study_id")
+IMAGING_INSTANCES_OF_SERIES = first_of_each("imaging_instances_of_series", INSTANCE_COLUMNS, "imaging_series_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ class ImagingSeriesRow:
     description: str | None
     started: str | None
     number_of_instances: int | None
+    patient_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,7 @@ class ImagingInstanceRow:
     storage_class: str | None
     restore_state: str | None
     needs_restore: bool
+    patient_id: UUID | None
 
 
 def imaging(reader: Reader) -> Session:

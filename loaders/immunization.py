@@ -8,19 +8,21 @@ from typing import Any
 from uuid import UUID
 
 from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
+from loaders.statement import Columns
 
-COLUMNS = """
+COLUMNS = Columns(
+    "immunization",
+    """
     id, patient_id, encounter_id, status, code_system, code, code_display, code_text, code_translation, occurrence,
     occurrence_text, primary_source, lot_number, dose_quantity, sort_time
-"""
+    """,
+)
 
 FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))
       AND ($8::text[] IS NULL OR code = ANY($8::text[]))"""
-IMMUNIZATIONS_OF_PATIENTS = newest_of_each("immunizations_of_patients", COLUMNS, "immunization", "patient_id", FILTER)
-IMMUNIZATIONS_OF_ENCOUNTERS = newest_of_each(
-    "immunizations_of_encounters", COLUMNS, "immunization", "encounter_id", FILTER
-)
-IMMUNIZATION_BY_ID = by_id("immunization_by_id", COLUMNS, "immunization")
+IMMUNIZATIONS_OF_PATIENTS = newest_of_each("immunizations_of_patients", COLUMNS, "patient_id", FILTER)
+IMMUNIZATIONS_OF_ENCOUNTERS = newest_of_each("immunizations_of_encounters", COLUMNS, "encounter_id", FILTER)
+IMMUNIZATION_BY_ID = by_id("immunization_by_id", COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,25 +9,30 @@ from typing import Any
 from uuid import UUID
 
 from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch, by_id, newest_of_each
+from loaders.statement import Columns, Statement
 
-TEST_COLUMNS = "id, code_system, code, code_display, code_text"
-LAB_TEST_BY_ID = by_id("lab_test_by_id", TEST_COLUMNS, "lab_test")
+TEST_COLUMNS = Columns("lab_test", "id, code_system, code, code_display, code_text")
+LAB_TEST_BY_ID = by_id("lab_test_by_id", TEST_COLUMNS)
 
-COLUMNS = """
+COLUMNS = Columns(
+    "lab_result",
+    """
     id, patient_id, encounter_id, lab_test_id, diagnostic_report_id, status, effective, issued, value_number,
     value_comparator, value_unit, value_code, value_system, value_concept, value_text, value_date_time,
     data_absent_reason, component, member_id, interpretation, reference_range, specimen, note, sort_time
-"""
+    """,
+)
 FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))
       AND ($8::text[] IS NULL OR lab_test_id = ANY (
           ARRAY(SELECT t.id FROM lab_test AS t WHERE t.code = ANY($8::text[]))))"""
-LAB_RESULTS_OF_PATIENTS = newest_of_each("lab_results_of_patients", COLUMNS, "lab_result", "patient_id", FILTER)
-LAB_RESULTS_OF_ENCOUNTERS = newest_of_each("lab_results_of_encounters", COLUMNS, "lab_result", "encounter_id", FILTER)
-LAB_RESULTS_OF_REPORTS = newest_of_each("lab_results_of_reports", COLUMNS, "lab_result", "diagnostic_report_id", FILTER)
-LAB_RESULT_BY_ID = by_id("lab_result_by_id", COLUMNS, "lab_result")
+LAB_RESULTS_OF_PATIENTS = newest_of_each("lab_results_of_patients", COLUMNS, "patient_id", FILTER)
+LAB_RESULTS_OF_ENCOUNTERS = newest_of_each("lab_results_of_encounters", COLUMNS, "encounter_id", FILTER)
+LAB_RESULTS_OF_REPORTS = newest_of_each("lab_results_of_reports", COLUMNS, "diagnostic_report_id", FILTER)
+LAB_RESULT_BY_ID = by_id("lab_result_by_id", COLUMNS)
 
 # A loose index scan: one probe for each test that the patient ever had, however many results there are.
-LATEST_LAB_RESULTS_OF_PATIENTS = """/* latest_lab_results_of_patients */
+LATEST_LAB_RESULTS_OF_PATIENTS = Statement(
+    """/* latest_lab_results_of_patients */
 WITH RECURSIVE tested AS (
     SELECT parents.id AS patient_id, (
         SELECT lab_test_id FROM lab_result WHERE patient_id = parents.id ORDER BY lab_test_id LIMIT 1
@@ -44,9 +49,7 @@ WITH RECURSIVE tested AS (
 SELECT tested.patient_id, latest.*
 FROM tested
 CROSS JOIN LATERAL (
-    SELECT id, patient_id, encounter_id, lab_test_id, diagnostic_report_id, status, effective, issued, value_number,
-           value_comparator, value_unit, value_code, value_system, value_concept, value_text, value_date_time,
-           data_absent_reason, component, member_id, interpretation, reference_range, specimen, note, sort_time
+    SELECT {}
     FROM lab_result
     WHERE patient_id = tested.patient_id AND lab_test_id = tested.lab_test_id
     ORDER BY sort_time DESC, id DESC
@@ -54,7 +57,9 @@ CROSS JOIN LATERAL (
 ) AS latest
 WHERE $2::text[] IS NULL
    OR tested.lab_test_id = ANY (ARRAY(SELECT t.id FROM lab_test AS t WHERE t.code = ANY($2::text[])))
-ORDER BY tested.patient_id, latest.sort_time DESC, latest.id DESC"""
+ORDER BY tested.patient_id, latest.sort_time DESC, latest.id DESC""",
+    COLUMNS,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from loaders.facts import ByIdBatch, by_id
+from loaders.statement import Columns
 
-COLUMNS = "id, code_system, code, code_display, code_text, code_translation, form, ingredient"
-MEDICATION_BY_ID = by_id("medication_by_id", COLUMNS, "medication")
+COLUMNS = Columns("medication", "id, code_system, code, code_display, code_text, code_translation, form, ingredient")
+MEDICATION_BY_ID = by_id("medication_by_id", COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)

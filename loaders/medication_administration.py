@@ -8,24 +8,28 @@ from typing import Any
 from uuid import UUID
 
 from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
+from loaders.statement import Columns
 
-COLUMNS = """
+COLUMNS = Columns(
+    "medication_administration",
+    """
     id, patient_id, encounter_id, medication_id, medication_request_id, status, effective_start, effective_end,
     dosage, sort_time
-"""
+    """,
+)
 
 FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))
       AND ($8::text[] IS NULL OR medication_id IN (SELECT m.id FROM medication AS m WHERE m.code = ANY($8::text[])))"""
 MEDICATION_ADMINISTRATIONS_OF_PATIENTS = newest_of_each(
-    "medication_administrations_of_patients", COLUMNS, "medication_administration", "patient_id", FILTER
+    "medication_administrations_of_patients", COLUMNS, "patient_id", FILTER
 )
 MEDICATION_ADMINISTRATIONS_OF_ENCOUNTERS = newest_of_each(
-    "medication_administrations_of_encounters", COLUMNS, "medication_administration", "encounter_id", FILTER
+    "medication_administrations_of_encounters", COLUMNS, "encounter_id", FILTER
 )
 MEDICATION_ADMINISTRATIONS_OF_REQUESTS = newest_of_each(
-    "medication_administrations_of_requests", COLUMNS, "medication_administration", "medication_request_id", FILTER
+    "medication_administrations_of_requests", COLUMNS, "medication_request_id", FILTER
 )
-MEDICATION_ADMINISTRATION_BY_ID = by_id("medication_administration_by_id", COLUMNS, "medication_administration")
+MEDICATION_ADMINISTRATION_BY_ID = by_id("medication_administration_by_id", COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)

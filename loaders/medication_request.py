@@ -8,21 +8,21 @@ from typing import Any
 from uuid import UUID
 
 from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
+from loaders.statement import Columns
 
-COLUMNS = """
+COLUMNS = Columns(
+    "medication_request",
+    """
     id, patient_id, encounter_id, medication_id, provider_id, status, intent, priority, authored_on, reason,
     reason_condition_id, dosage, dispense, sort_time
-"""
+    """,
+)
 
 FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))
       AND ($8::text[] IS NULL OR medication_id IN (SELECT m.id FROM medication AS m WHERE m.code = ANY($8::text[])))"""
-MEDICATION_REQUESTS_OF_PATIENTS = newest_of_each(
-    "medication_requests_of_patients", COLUMNS, "medication_request", "patient_id", FILTER
-)
-MEDICATION_REQUESTS_OF_ENCOUNTERS = newest_of_each(
-    "medication_requests_of_encounters", COLUMNS, "medication_request", "encounter_id", FILTER
-)
-MEDICATION_REQUEST_BY_ID = by_id("medication_request_by_id", COLUMNS, "medication_request")
+MEDICATION_REQUESTS_OF_PATIENTS = newest_of_each("medication_requests_of_patients", COLUMNS, "patient_id", FILTER)
+MEDICATION_REQUESTS_OF_ENCOUNTERS = newest_of_each("medication_requests_of_encounters", COLUMNS, "encounter_id", FILTER)
+MEDICATION_REQUEST_BY_ID = by_id("medication_request_by_id", COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,22 +9,24 @@ from typing import Any
 from uuid import UUID
 
 from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
+from loaders.statement import Columns
 
-COLUMNS = """
+COLUMNS = Columns(
+    "observation",
+    """
     id, patient_id, encounter_id, status, category, code_system, code, code_display, code_text, code_translation,
     effective, issued, value_number, value_comparator, value_unit, value_code, value_system, value_concept,
     value_text, value_date_time, data_absent_reason, component, member_id, interpretation, reference_range, note,
     sort_time
-"""
+    """,
+)
 
 FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))
       AND ($8::text[] IS NULL OR code = ANY($8::text[]))
       AND ($9::text[] IS NULL OR category && $9::text[])"""
-OBSERVATIONS_OF_PATIENTS = newest_of_each("observations_of_patients", COLUMNS, "observation", "patient_id", FILTER)
-OBSERVATIONS_OF_ENCOUNTERS = newest_of_each(
-    "observations_of_encounters", COLUMNS, "observation", "encounter_id", FILTER
-)
-OBSERVATION_BY_ID = by_id("observation_by_id", COLUMNS, "observation")
+OBSERVATIONS_OF_PATIENTS = newest_of_each("observations_of_patients", COLUMNS, "patient_id", FILTER)
+OBSERVATIONS_OF_ENCOUNTERS = newest_of_each("observations_of_encounters", COLUMNS, "encounter_id", FILTER)
+OBSERVATION_BY_ID = by_id("observation_by_id", COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)

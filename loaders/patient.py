@@ -10,28 +10,46 @@ from uuid import UUID
 
 from loaders.facts import ByIdBatch, ChildrenBatch
 from loaders.reader import Reader
+from loaders.statement import Columns, Statement
 
-PATIENT_BY_ID = """/* patient_by_id */
-SELECT p.id, p.id, r.mrn, p.active, p.gender, p.birth_date, p.deceased, p.deceased_date_time, p.marital_status,
-       p.multiple_birth, p.race, p.ethnicity, p.birth_sex, p.address, p.telecom, p.contact, p.communication
+PATIENT_BY_ID = Statement(
+    """/* patient_by_id */
+SELECT p.id AS patient_id, p.id, s.standing, {}, {}
 FROM registration AS r
 JOIN patient AS p ON p.id = r.patient_id
-WHERE r.patient_id = ANY($1::uuid[])"""
+LEFT JOIN access.standings($1::uuid[]) AS s ON s.patient_id = p.id
+WHERE r.patient_id = ANY($1::uuid[])""",
+    Columns("registration", "mrn", "r"),
+    Columns(
+        "patient",
+        """
+    active, gender, birth_date, age, deceased, deceased_date_time, marital_status, multiple_birth, race, ethnicity,
+    birth_sex, address, telecom, contact, communication
+    """,
+        "p",
+    ),
+)
 
 PATIENT_ID_BY_MRN = """/* patient_id_by_mrn */
 SELECT mrn, patient_id FROM registration WHERE mrn = ANY($1::text[])"""
 
-NAMES_OF_PATIENTS = """/* names_of_patients */
-SELECT patient_id, use, family, given, prefix, suffix, text
+NAMES_OF_PATIENTS = Statement(
+    """/* names_of_patients */
+SELECT patient_id, {}
 FROM patient_name
 WHERE patient_id = ANY($1::uuid[])
-ORDER BY patient_id, position"""
+ORDER BY patient_id, position""",
+    Columns("patient_name", "use, family, given, prefix, suffix, text"),
+)
 
-IDENTIFIERS_OF_PATIENTS = """/* identifiers_of_patients */
-SELECT patient_id, kind, type, system, value
+IDENTIFIERS_OF_PATIENTS = Statement(
+    """/* identifiers_of_patients */
+SELECT patient_id, {}
 FROM patient_identifier
 WHERE patient_id = ANY($1::uuid[])
-ORDER BY patient_id, position"""
+ORDER BY patient_id, position""",
+    Columns("patient_identifier", "kind, type, system, value"),
+)
 
 PATIENTS_BY_SEARCH = """/* patients_by_search */
 SELECT patient_id, score
@@ -45,15 +63,22 @@ ORDER BY patient_id DESC
 LIMIT $3::int"""
 
 
+OPEN, RELATIONSHIP = "OPEN", "RELATIONSHIP"
+"""Standings of a patient's chart; the third one is CONSENT."""
+
+
 @dataclass(frozen=True, slots=True)
 class PatientRow:
     """One patient as registered at the caller's facility, in the order of PATIENT_BY_ID after its key."""
 
     id: UUID
+    standing: str | None
+    """OPEN, or what stands between the caller and the chart: RELATIONSHIP or CONSENT."""
     mrn: str | None
     active: bool
     gender: str | None
     birth_date: str | None
+    age: str | None
     deceased: bool | None
     deceased_date_time: str | None
     marital_status: dict[str, Any] | None

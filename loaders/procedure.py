@@ -8,17 +8,21 @@ from typing import Any
 from uuid import UUID
 
 from loaders.facts import ByIdBatch, NewestBatch, by_id, newest_of_each
+from loaders.statement import Columns
 
-COLUMNS = """
+COLUMNS = Columns(
+    "procedure",
+    """
     id, patient_id, encounter_id, provider_id, status, code_system, code, code_display, code_text, code_translation,
     reason, reason_condition_id, body_site, performed_start, performed_end, sort_time
-"""
+    """,
+)
 
 FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))
       AND ($8::text[] IS NULL OR code = ANY($8::text[]))"""
-PROCEDURES_OF_PATIENTS = newest_of_each("procedures_of_patients", COLUMNS, "procedure", "patient_id", FILTER)
-PROCEDURES_OF_ENCOUNTERS = newest_of_each("procedures_of_encounters", COLUMNS, "procedure", "encounter_id", FILTER)
-PROCEDURE_BY_ID = by_id("procedure_by_id", COLUMNS, "procedure")
+PROCEDURES_OF_PATIENTS = newest_of_each("procedures_of_patients", COLUMNS, "patient_id", FILTER)
+PROCEDURES_OF_ENCOUNTERS = newest_of_each("procedures_of_encounters", COLUMNS, "encounter_id", FILTER)
+PROCEDURE_BY_ID = by_id("procedure_by_id", COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)

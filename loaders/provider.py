@@ -8,13 +8,17 @@ from typing import Any
 from uuid import UUID
 
 from loaders.facts import ByIdBatch, NewestBatch
+from loaders.statement import Columns, Statement
 
-PROVIDER_BY_ID = """/* provider_by_id */
-SELECT p.id, p.id, p.npi, p.family, p.given, p.prefix, p.gender, p.qualification, p.telecom, p.active,
-       r.department_id, r.role, r.specialty
+PROVIDER_BY_ID = Statement(
+    """/* provider_by_id */
+SELECT p.id, {}, {}
 FROM provider_role AS r
 JOIN provider AS p ON p.id = r.provider_id
-WHERE r.provider_id = ANY($1::uuid[])"""
+WHERE r.provider_id = ANY($1::uuid[])""",
+    Columns("provider", "id, npi, family, given, prefix, gender, qualification, telecom, active", "p"),
+    Columns("provider_role", "department_id, role, specialty", "r"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class ProviderRow:
 
 provider_by_id = ByIdBatch(PROVIDER_BY_ID, ProviderRow)
 
-PATIENT_IDS_OF_PROVIDERS = """/* patient_ids_of_providers */
+PATIENT_IDS_OF_PROVIDERS = Statement("""/* patient_ids_of_providers */
 SELECT providers.id, seen.id, seen.sort_time
 FROM unnest($1::uuid[]) AS providers (id)
 CROSS JOIN LATERAL (
@@ -48,7 +52,7 @@ CROSS JOIN LATERAL (
     HAVING (max(sort_time), patient_id) < ($3::timestamptz, $4::uuid)
     ORDER BY max(sort_time) DESC, patient_id DESC
     LIMIT $2::int
-) AS seen"""
+) AS seen""")
 
 
 @dataclass(frozen=True, slots=True)

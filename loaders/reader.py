@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Hashable, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, LiteralString, TypeAlias, TypeVar
 
 from aiodataloader import DataLoader
 
-from db.caller import Caller
+from db.caller import Caller, Patients
+from db.seen import Seen
 from db.stores import Stores
 
 K = TypeVar("K", bound=Hashable)
@@ -19,22 +21,40 @@ Batch: TypeAlias = Callable[["Reader", Sequence[K]], Awaitable[Mapping[K, V]]]
 """From a reader and keys to a mapping; a key that is not in the mapping has no value."""
 
 
+PATIENTS = """/* patients_of_caller */
+SELECT reached, denied, excepted, clearances FROM access.patients()"""
+
+
 class Reader:
     """The five stores as one caller sees them, for the length of one request.
 
-    `statements` counts what was sent, by (store, statement name): what golden tests compare.
+    `statements` counts what was sent, by (store, statement name): what golden tests compare. `seen` has the patients
+    whose records were read: what the audit tells.
     """
 
-    def __init__(self, stores: Stores, caller: Caller) -> None:
+    def __init__(self, stores: Stores, caller: Caller, beside: Reader | None = None) -> None:
+        """With `beside` a reader of the same request and snapshot, as the same person at another facility."""
         self.caller = caller
-        self.statements: Counter[tuple[str, str]] = Counter()
-        self.clinical = stores.clinical.session(caller, self._record)
-        self.imaging = stores.imaging.session(caller, self._record)
-        self.vitals = stores.vitals.session(caller, self._record)
-        self.notes = stores.notes.session(caller, self._record)
-        self.archive = stores.archive.session(caller, self._record)
+        self.statements: Counter[tuple[str, str]] = beside.statements if beside else Counter()
+        self.seen = beside.seen if beside else Seen()
+        self._stores = stores
+        if beside:
+            self.clinical = beside.clinical.beside(caller)
+            self.imaging = beside.imaging.beside(caller, self.patients)
+            self.vitals = beside.vitals.beside(caller, self.patients)
+        else:
+            self.clinical = stores.clinical.session(caller, self._record, seen=self.seen)
+            self.imaging = stores.imaging.session(caller, self._record, self.patients, self.seen)
+            self.vitals = stores.vitals.session(caller, self._record, self.patients, self.seen)
+        self.notes = stores.notes.session(caller, self._record, self.patients, self.seen)
+        self.archive = stores.archive.session(caller, self._record, self.seen)
         self.warehouse = stores.warehouse.session(caller, self._record)
         self._loaders: dict[Batch[Any, Any], DataLoader[Any, Any]] = {}
+        self._first: Reader = beside._first if beside else self
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+        self._asking = asyncio.Lock()
+        self._patients: Patients | None = None
 
     async def load_many(self, batch: Batch[K, V], keys: Sequence[K | None]) -> list[V | None]:
         """Values of the keys, in their order; asked for together with every other key of this batch function.
@@ -48,8 +68,50 @@ class Reader:
         values = dict(zip(wanted, await loader.load_many(wanted), strict=True))
         return [None if key is None else values[key] for key in keys]
 
+    async def patients(self) -> Patients:
+        """Whose records the caller may see, for the stores beside the clinical one; asked once. Raises StoreError."""
+        async with self._asking:
+            if self._patients is None:
+                self._patients = _patients(await self.clinical.fetch(PATIENTS))
+            return self._patients
+
+    async def write(self, sql: LiteralString, *args: object) -> Sequence[Any]:
+        """Rows of one statement that writes to the clinical database, as the caller, committed at once.
+
+        Raises StoreError. What this reader reads first afterwards sees it.
+        """
+        rows = await self._stores.clinical.write(self.caller, self._record, sql, *args)
+        self.seen.rows(self.caller.facility_id, rows)
+        return rows
+
+    def notifications(self, channel: str) -> AsyncGenerator[str, None]:
+        """Messages of the clinical database on a channel, from now on. Raises StoreError."""
+        return self._stores.clinical.listen(channel)
+
+    def beside(self, caller: Caller) -> Reader:
+        """A reader of the same request, as the same person at another facility; it is closed with this one."""
+        return Reader(self._stores, caller, self)
+
+    @contextmanager
+    def under_way(self) -> Generator[None]:
+        """Makes the running task end with this reader: a batch is nobody's child, so nothing else would cancel it."""
+        if self._first._closed:
+            raise asyncio.CancelledError
+        task = asyncio.current_task()
+        assert task is not None
+        self._first._tasks.add(task)
+        try:
+            yield
+        finally:
+            self._first._tasks.discard(task)
+
     async def close(self) -> None:
-        """Ends the snapshots of this request."""
+        """Cancels what is still under way and ends the snapshots of this request."""
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         await asyncio.gather(self.clinical.close(), self.imaging.close(), self.vitals.close())
 
     def _record(self, store: str, statement: str) -> None:
@@ -57,7 +119,21 @@ class Reader:
 
     def _in_order(self, batch: Batch[K, V]) -> Callable[[list[K]], Coroutine[Any, Any, list[V | None]]]:
         async def run(keys: list[K]) -> list[V | None]:
-            found = await batch(self, keys)
+            with self.under_way():
+                found = await batch(self, keys)
             return [found.get(key) for key in keys]
 
         return run
+
+
+def _patients(records: Sequence[Any]) -> Patients:
+    """What `access.patients` says; nobody where it says nothing, because the context did not verify."""
+    if not records:
+        return Patients(reached=frozenset())
+    [(reached, denied, excepted, clearances)] = records
+    clearance = [frozenset(filter(None, labels.split("."))) for labels in clearances]
+    return Patients(
+        None if reached is None else frozenset(reached),
+        frozenset(denied),
+        dict(zip(excepted, clearance, strict=True)),
+    )

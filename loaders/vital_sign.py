@@ -16,13 +16,17 @@ from uuid import UUID
 from loaders.facts import grouped
 from loaders.page import TimePage
 from loaders.reader import Reader
+from loaders.statement import Columns, Statement
 
 T = TypeVar("T")
 
-COLUMNS = """
+COLUMNS = Columns(
+    "vital_sign",
+    """
     id, position, facility_id, patient_id, encounter_id, device_id, status, code_system, code, code_display, panel_code,
     value, value_unit, value_code, data_absent_reason, effective, sort_time
-"""
+    """,
+)
 
 LAST_POSITION = 2**15 - 1
 
@@ -32,26 +36,30 @@ PAGE = """(sort_time, id, position) < ($3::timestamptz, $4::uuid, $5::smallint)
 
 NEWEST = "ORDER BY sort_time DESC, id DESC, position DESC"
 
-VITAL_SIGNS_OF_PATIENTS = f"""/* vital_signs_of_patients */
+VITAL_SIGNS_OF_PATIENTS = Statement(
+    f"""/* vital_signs_of_patients */
 SELECT parents.id, readings.*
 FROM unnest($1::uuid[]) AS parents (id)
 CROSS JOIN LATERAL (
-    SELECT {COLUMNS}
+    SELECT {{}}
     FROM vital_sign
     WHERE patient_id = parents.id AND {PAGE}
     {NEWEST}
     LIMIT $2::int
-) AS readings"""
+) AS readings""",
+    COLUMNS,
+)
 
 # A rare code among a monitor's readings: the newest of each code from its own index, then the newest of those.
-VITAL_SIGNS_OF_PATIENTS_BY_CODE = f"""/* vital_signs_of_patients_by_code */
+VITAL_SIGNS_OF_PATIENTS_BY_CODE = Statement(
+    f"""/* vital_signs_of_patients_by_code */
 SELECT parents.id, readings.*
 FROM unnest($1::uuid[]) AS parents (id)
 CROSS JOIN LATERAL (
     SELECT of_code.*
     FROM unnest($8::text[]) AS wanted (code)
     CROSS JOIN LATERAL (
-        SELECT {COLUMNS}
+        SELECT {{}}
         FROM vital_sign
         WHERE patient_id = parents.id AND code = wanted.code AND {PAGE}
         {NEWEST}
@@ -59,26 +67,35 @@ CROSS JOIN LATERAL (
     ) AS of_code
     {NEWEST}
     LIMIT $2::int
-) AS readings"""
+) AS readings""",
+    COLUMNS,
+)
 
-VITAL_SIGNS_OF_ENCOUNTERS = f"""/* vital_signs_of_encounters */
+VITAL_SIGNS_OF_ENCOUNTERS = Statement(
+    f"""/* vital_signs_of_encounters */
 SELECT parents.id, readings.*
 FROM unnest($1::uuid[]) AS parents (id)
 CROSS JOIN LATERAL (
-    SELECT {COLUMNS}
+    SELECT {{}}
     FROM vital_sign
     WHERE encounter_id = parents.id AND {PAGE} AND ($8::text[] IS NULL OR code = ANY($8::text[]))
     {NEWEST}
     LIMIT $2::int
-) AS readings"""
+) AS readings""",
+    COLUMNS,
+)
 
-VITAL_SIGN_BY_KEY = f"""/* vital_sign_by_key */
-SELECT {COLUMNS}
+VITAL_SIGN_BY_KEY = Statement(
+    """/* vital_sign_by_key */
+SELECT {}
 FROM unnest($1::uuid[], $2::smallint[]) AS wanted (id, position)
-JOIN vital_sign USING (id, position)"""
+JOIN vital_sign USING (id, position)""",
+    COLUMNS,
+)
 
 # The codes of a patient by hopping from one to the next in the index, then the newest reading of each.
-LATEST_VITAL_SIGNS_OF_PATIENTS = f"""/* latest_vital_signs_of_patients */
+LATEST_VITAL_SIGNS_OF_PATIENTS = Statement(
+    f"""/* latest_vital_signs_of_patients */
 WITH RECURSIVE known (patient_id, code) AS (
     SELECT parents.id, (SELECT min(code) FROM vital_sign WHERE patient_id = parents.id)
     FROM unnest($1::uuid[]) AS parents (id)
@@ -91,14 +108,16 @@ WITH RECURSIVE known (patient_id, code) AS (
 SELECT known.patient_id, latest.*
 FROM known
 CROSS JOIN LATERAL (
-    SELECT {COLUMNS}
+    SELECT {{}}
     FROM vital_sign
     WHERE patient_id = known.patient_id AND code = known.code AND status IS DISTINCT FROM 'entered-in-error'
     {NEWEST}
     LIMIT 1
 ) AS latest
 WHERE $2::text[] IS NULL OR known.code = ANY($2::text[])
-ORDER BY known.patient_id, known.code"""
+ORDER BY known.patient_id, known.code""",
+    COLUMNS,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,27 +258,28 @@ async def vital_signs_of_encounters(
 
 
 async def _newest(
-    reader: Reader, sql: LiteralString, ids: Sequence[UUID], page: ReadingPage, *filters: object
+    reader: Reader, statement: Statement, ids: Sequence[UUID], page: ReadingPage, *filters: object
 ) -> ReadingsOf:
     time = page.time
     position = (time.before_time, time.before_id, page.before_position)
-    range_ = (time.start, time.end)
-    return grouped(
-        ids, await reader.vitals.fetch(sql, _distinct(ids), time.first + 1, *position, *range_, *filters), VitalSignRow
-    )
+    bounds = (time.first + 1, *position, time.start, time.end)
+    sql = statement.for_caller(reader.caller)
+    return grouped(ids, await reader.vitals.fetch(sql, _distinct(ids), *bounds, *filters), VitalSignRow)
 
 
 async def latest_vital_signs_of_patients(
     reader: Reader, ids: Sequence[UUID], codes: Sequence[str] | None
 ) -> ReadingsOf:
     """The newest reading of each code of each patient, by code; those entered in error don't count."""
-    return grouped(ids, await reader.vitals.fetch(LATEST_VITAL_SIGNS_OF_PATIENTS, _distinct(ids), codes), VitalSignRow)
+    sql = LATEST_VITAL_SIGNS_OF_PATIENTS.for_caller(reader.caller)
+    return grouped(ids, await reader.vitals.fetch(sql, _distinct(ids), codes), VitalSignRow)
 
 
 async def vital_sign_by_key(reader: Reader, keys: Sequence[Key]) -> Mapping[Key, VitalSignRow]:
     """Readings by Observation and position."""
     ids, positions = [key[0] for key in keys], [key[1] for key in keys]
-    found = [VitalSignRow(*record) for record in await reader.vitals.fetch(VITAL_SIGN_BY_KEY, ids, positions)]
+    sql = VITAL_SIGN_BY_KEY.for_caller(reader.caller)
+    found = [VitalSignRow(*record) for record in await reader.vitals.fetch(sql, ids, positions)]
     return {(row.id, row.position): row for row in found}
 
 

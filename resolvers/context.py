@@ -1,9 +1,11 @@
-"""Context of one request: its reader, and the joining of one field's parents into one call of its batch resolver."""
+"""Context of one request: its reader, the joining of one field's parents into one call, and records from elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, TypeAlias
+from uuid import UUID
 
 from aiodataloader import DataLoader
 
@@ -14,6 +16,14 @@ BatchResolver: TypeAlias = Callable[..., Awaitable[Sequence[Any]]]
 """`async def name(context, parents, *, arguments…)` -> one value for each parent, in their order."""
 
 
+class Place(Protocol):
+    """A place in the answer: graphql-core's Path."""
+
+    def as_list(self) -> list[str | int]:
+        """Keys and indexes from the root down."""
+        ...
+
+
 class Context:
     """What resolvers get: the caller's reader, and the key that signs cursors."""
 
@@ -21,11 +31,37 @@ class Context:
         self.reader = reader
         self.cursor_key = cursor_key
         self._fields: dict[tuple[object, ...], DataLoader[Any, Any]] = {}
+        self._facilities: dict[UUID, Context] = {}
+        self._paths: dict[tuple[str | int, ...], Context] = {}
 
     @property
     def caller(self) -> Caller:
         """Who is asking."""
         return self.reader.caller
+
+    @property
+    def elsewhere(self) -> Collection[Context]:
+        """Contexts of the other facilities whose records this request has read."""
+        return self._facilities.values()
+
+    def at(self, path: Place) -> Context:
+        """The context of a place in the answer: below one that was entered, the other facility's."""
+        if not self._paths:
+            return self
+        keys = tuple(path.as_list())
+        return next((self._paths[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in self._paths), self)
+
+    def enter(self, path: Place, facility_id: UUID) -> Context:
+        """The context of another facility, for all that lies below a place in the answer.
+
+        What of it the caller may see, that facility's policies decide: see access.exchanged_to.
+        """
+        context = self._facilities.get(facility_id)
+        if context is None:
+            caller = replace(self.caller, facility_id=facility_id, home_facility_id=self.caller.facility_id)
+            context = self._facilities[facility_id] = Context(self.reader.beside(caller), self.cursor_key)
+        self._paths[tuple(path.as_list())] = context
+        return context
 
     async def for_parent(self, resolver: BatchResolver, parent: object, arguments: Mapping[str, Any]) -> Any:
         """A batch resolver's value for one parent; all parents of one moment share one call.
@@ -37,7 +73,8 @@ class Context:
         if loader is None:
 
             async def run(parents: list[Any]) -> list[Any]:
-                return list(await resolver(self, parents, **arguments))
+                with self.reader.under_way():
+                    return list(await resolver(self, parents, **arguments))
 
             loader = self._fields[key] = DataLoader(run, cache=False)
         return await loader.load(parent)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from db.policy import Form, Phi, form
+from db.policy import Phi, hides
 from loaders.allergy_intolerance import allergy_intolerance_by_id
 from loaders.appointment import appointment_by_id
 from loaders.care_plan import care_plan_by_id, goal_by_id
@@ -83,7 +83,7 @@ WITHOUT_CLINICAL = {
 async def one(context: Context, *, id: str) -> object | None:
     """The resource of an id of any type; None for what is not there."""
     kind = id.partition("/")[0]
-    if kind not in WITHOUT_CLINICAL and form(context.caller.profile, Phi.CLINICAL) is Form.HIDE:
+    if kind not in WITHOUT_CLINICAL and hides(context.caller, Phi.CLINICAL):
         return None
     if kind == "VitalSign":
         return await vital_sign.one(context, id=id)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from db.audit import AuditLog
 from db.caller import Caller, Profile
 from db.settings import Settings
 from db.stores import FacilityName, Stores
-from graph.auth import PERSONAS
 from graph.execution import Engine
 from graph.plan import plan
+from graph.request import RequestInfo, Transport
 from graph.schema import schema
+from graph.trail import Trail
 from loaders.reader import Reader
 from resolvers.context import Context
+from tests.callers import caller_of
 
+REQUEST = RequestInfo("test", Transport.HTTP)
 CURSOR_KEY = b"cursors of tests are the same in every run"
-
-PURPOSES = {persona.profile: persona.purpose for persona in PERSONAS.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +43,47 @@ class Answer:
 class Graph:
     """The schema over running stores, asked as any caller."""
 
-    def __init__(self, settings: Settings, stores: Stores, facilities: list[FacilityName]) -> None:
+    def __init__(
+        self, settings: Settings, stores: Stores, facilities: list[FacilityName], audit: AuditLog | None = None
+    ) -> None:
         self.settings = settings
         self.stores = stores
         self.facilities = facilities
         self._statements: Counter[tuple[str, str]] = Counter()
-        self._engine = Engine(schema._schema, plan, self._session)  # pyright: ignore[reportPrivateUsage] - as graph.app
+        core = schema._schema  # pyright: ignore[reportPrivateUsage] - as graph.app
+        # Without an audit log nothing is recorded: most tests ask for other things.
+        self._engine = Engine(core, plan, self._session, Trail(audit, core).witness if audit else None)
 
     def caller(self, profile: Profile = Profile.CLINICIAN, facility: int | FacilityName = 0) -> Caller:
-        """A caller of a profile at one of the facilities, by place or by itself."""
+        """A caller of a profile's usual role at one of the facilities, by place or by itself."""
         at = self.facilities[facility] if isinstance(facility, int) else facility
-        return Caller(f"test-{profile.value}", profile, at.id, PURPOSES[profile])
+        return caller_of(profile, at.id, f"test-{profile.value}")
 
     async def ask(
         self, query: str, profile: Profile = Profile.CLINICIAN, facility: int | FacilityName = 0, **variables: Any
     ) -> Answer:
         """The whole answer of one operation. Raises AppError where the request is refused before it runs."""
+        return await self.ask_as(self.caller(profile, facility), query, **variables)
+
+    async def ask_as(self, caller: Caller, query: str, **variables: Any) -> Answer:
+        """The same for any caller."""
         operation = self._engine.prepare(query, None)
         if isinstance(operation, list):
             return Answer(None, list(operation), {})  # pyright: ignore[reportArgumentType] - typed dicts
         self._statements = Counter()
-        run = self._engine.run(operation, variables, self.caller(profile, facility), "test", incremental=False)
+        run = self._engine.run(operation, variables, caller, REQUEST, incremental=False)
         [payload] = [one async for one in run]
+        return self._answer(payload)
+
+    async def subscribe_as(self, caller: Caller, query: str) -> AsyncGenerator[Answer]:
+        """Each message of a subscription."""
+        operation = self._engine.prepare(query, None)
+        assert not isinstance(operation, list)
+        async with aclosing(self._engine.subscribe(operation, {}, caller, REQUEST)) as payloads:
+            async for payload in payloads:
+                yield self._answer(payload)
+
+    def _answer(self, payload: dict[str, Any]) -> Answer:
         return Answer(
             payload.get("data"), payload.get("errors", []), payload.get("extensions", {}), Counter(self._statements)
         )

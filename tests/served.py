@@ -17,10 +17,11 @@ from typing import BinaryIO
 import pytest
 
 from db.settings import Settings
+from graph.server import OPTIONS
 from workers.embedded.stores import Stores as Embedded
 
 ROOT = Path(__file__).parents[1]
-UVICORN = (sys.executable, "-m", "uvicorn", "--factory", "graph.app:create_app", "--host", "127.0.0.1")
+UVICORN = (sys.executable, "-m", "uvicorn", "--factory", "graph.app:create_app", "--host", "127.0.0.1", *OPTIONS)
 START_S = 30
 """Seconds that the API may take to start on a busy machine."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,30 @@ BAD = [
     ("CAREGRAPH_PORT", "٣"),
     ("CAREGRAPH_DEMO", "yes"),
     ("CAREGRAPH_STORE_TIMEOUT_S", "0"),
+    ("CAREGRAPH_REQUEST_DEADLINE_S", "601"),
+    ("CAREGRAPH_REQUESTS_PER_MINUTE", "none"),
+    ("CAREGRAPH_IN_FLIGHT_MAX", "-1"),
+    ("CAREGRAPH_ALLOWED_ORIGINS", "https://ehr.example.org/app"),
     ("CAREGRAPH_CLINICAL_URL", "mysql://u:p@127.0.0.1/x"),
     ("CAREGRAPH_CLINICAL_URL", "postgresql:///nohost"),
     ("CAREGRAPH_NOTES_URL", "mongodb://u:p@127.0.0.1:port/x"),
     ("CAREGRAPH_ARCHIVE_URL", "s3://bucket"),
     ("CAREGRAPH_WAREHOUSE_URL", "nonsense"),
+    ("CAREGRAPH_OIDC_AUDIENCE", "without an issuer"),
+    ("CAREGRAPH_OIDC_JWKS_URL", "https://login.example/keys"),
+]
+UNTRUSTED = [
+    "login.example",
+    "http://login.example",
+    "http://localhost:8080",
+    "http://127.0.0.1.login.example",
+    "http://127.0.0.1@login.example",
+    "https://user:password@login.example",
+    "https://login.example/#keys",
+    "https://:443/",
+    "https://login.example:port",
+    "https://[login",
+    "file:///etc/passwd",
 ]
 
 
@@ -67,7 +87,34 @@ def test_every_variable_is_in_the_readme() -> None:
     root = Path(__file__).parents[1]
     readme = (root / "README.md").read_text(encoding="utf-8")
     source = (root / "db" / "settings.py").read_text(encoding="utf-8")
-    names = {word.strip('":,.)`') for word in source.split() if word.strip('"(').startswith("CAREGRAPH_")}
+    names = set(re.findall(r"CAREGRAPH_\w+", source))
     assert len(names) > 10
     for name in names:
-        assert name.split(":")[0] in readme, name
+        assert name in readme, name
+
+
+OIDC = {"CAREGRAPH_OIDC_ISSUER": "https://login.example/realms/one", "CAREGRAPH_OIDC_AUDIENCE": "caregraph"}
+
+
+def test_an_issuer(tmp_path: Path) -> None:
+    settings = load({**GOOD, **OIDC, "CAREGRAPH_DATA": str(tmp_path)})
+    assert (settings.oidc_issuer, settings.oidc_audience) == tuple(OIDC.values())
+    assert settings.oidc_jwks_url is None
+    assert load({**GOOD, "CAREGRAPH_DATA": str(tmp_path)}).oidc_issuer is None
+
+
+@pytest.mark.parametrize("name", ["CAREGRAPH_OIDC_ISSUER", "CAREGRAPH_OIDC_JWKS_URL"])
+@pytest.mark.parametrize("url", UNTRUSTED)
+def test_keys_come_over_https_only(tmp_path: Path, name: str, url: str) -> None:
+    """Or from this machine."""
+    given = {**GOOD, **OIDC, "CAREGRAPH_DATA": str(tmp_path)}
+    assert load({**given, name: "http://127.0.0.1:9999/keys"})
+    with pytest.raises(SettingsError, match=name) as refused:
+        load({**given, name: url})
+    assert url not in refused.value.message
+
+
+def test_an_issuer_needs_an_audience(tmp_path: Path) -> None:
+    """Without one, a token for any other application of the issuer would do."""
+    with pytest.raises(SettingsError, match="CAREGRAPH_OIDC_AUDIENCE"):
+        load({**GOOD, "CAREGRAPH_DATA": str(tmp_path), "CAREGRAPH_OIDC_ISSUER": OIDC["CAREGRAPH_OIDC_ISSUER"]})

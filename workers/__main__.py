@@ -18,6 +18,7 @@ WORKERS = {
     "rollup": "workers.rollup",
     "lifecycle": "workers.lifecycle",
     "research": "workers.research",
+    "audit": "workers.audit",
 }
 """Module of each name; it has `main(argv) -> int` and is imported only when asked for."""
 

@@ -12,6 +12,7 @@ from types import FrameType
 
 from db.errors import AppError, SettingsError
 from db.settings import Settings, load
+from graph.server import OPTIONS
 from workers.embedded.child import Child
 from workers.embedded.directory import HOST, port_is_free, python_program
 from workers.embedded.server import http_status
@@ -61,7 +62,7 @@ def _serve(running: Stores, data: Path, port: int, started: float) -> None:
 def _api(running: Stores, settings: Settings, environ: Mapping[str, str]) -> Child:
     listen = ("--factory", "graph.app:create_app", "--host", HOST, "--port", str(settings.port))
     program = python_program(
-        "uvicorn", *listen, "--log-level", "warning", "--timeout-graceful-shutdown", "5", **environ
+        "uvicorn", *listen, *OPTIONS, "--log-level", "warning", "--timeout-graceful-shutdown", "5", **environ
     )
     return Child(program, running.directory.pid_file("api"))
 

@@ -35,7 +35,7 @@ CONDITIONS = """/* summary_conditions */
 SELECT p.facility_id, p.patient_id, f.*
 FROM unnest($1::uuid[], $2::uuid[]) AS p (facility_id, patient_id)
 CROSS JOIN LATERAL (
-    SELECT id, code_system, code, code_display, code_text, code_translation, onset
+    SELECT id, code_system, code, code_display, code_text, code_translation, label, onset
     FROM clinical.condition
     WHERE facility_id = p.facility_id AND patient_id = p.patient_id
       AND clinical_status IN ('active', 'recurrence', 'relapse')
@@ -47,7 +47,8 @@ MEDICATIONS = """/* summary_medications */
 SELECT p.facility_id, p.patient_id, f.*
 FROM unnest($1::uuid[], $2::uuid[]) AS p (facility_id, patient_id)
 CROSS JOIN LATERAL (
-    SELECT r.id, m.code_system, m.code, m.code_display, m.code_text, m.code_translation, r.authored_on
+    SELECT r.id, m.code_system, m.code, m.code_display, m.code_text, m.code_translation, r.label,
+        r.authored_on
     FROM clinical.medication_request AS r
     LEFT JOIN clinical.medication AS m ON m.id = r.medication_id
     WHERE r.facility_id = p.facility_id AND r.patient_id = p.patient_id AND r.status = 'active'
@@ -59,7 +60,7 @@ ALLERGIES = """/* summary_allergies */
 SELECT p.facility_id, p.patient_id, f.*
 FROM unnest($1::uuid[], $2::uuid[]) AS p (facility_id, patient_id)
 CROSS JOIN LATERAL (
-    SELECT id, code_system, code, code_display, code_text, code_translation, criticality
+    SELECT id, code_system, code, code_display, code_text, code_translation, label, criticality
     FROM clinical.allergy_intolerance
     WHERE facility_id = p.facility_id AND patient_id = p.patient_id AND NOT no_known_allergy
       AND clinical_status IS DISTINCT FROM 'inactive' AND clinical_status IS DISTINCT FROM 'resolved'
@@ -73,7 +74,7 @@ ENCOUNTERS = """/* summary_encounters */
 SELECT p.facility_id, p.patient_id, f.*
 FROM unnest($1::uuid[], $2::uuid[]) AS p (facility_id, patient_id)
 CROSS JOIN LATERAL (
-    SELECT id, code_system, code, code_display, code_text, code_translation, status, class_code,
+    SELECT id, code_system, code, code_display, code_text, code_translation, label, status, class_code,
            period_start, period_end
     FROM clinical.encounter
     WHERE facility_id = p.facility_id AND patient_id = p.patient_id
@@ -81,16 +82,17 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) AS f"""
 
+# Everybody who reads a summary may know these numbers: what has labels, or is unlabelled, does not count.
 COUNTS = """/* summary_counts */
 SELECT p.facility_id, p.patient_id,
     (SELECT count(*) FROM clinical.encounter AS f
-     WHERE f.facility_id = p.facility_id AND f.patient_id = p.patient_id) AS encounters,
+     WHERE f.facility_id = p.facility_id AND f.patient_id = p.patient_id AND f.label = '{}') AS encounters,
     (SELECT count(*) FROM clinical.condition AS f
-     WHERE f.facility_id = p.facility_id AND f.patient_id = p.patient_id) AS conditions,
+     WHERE f.facility_id = p.facility_id AND f.patient_id = p.patient_id AND f.label = '{}') AS conditions,
     (SELECT count(*) FROM clinical.procedure AS f
-     WHERE f.facility_id = p.facility_id AND f.patient_id = p.patient_id) AS procedures,
+     WHERE f.facility_id = p.facility_id AND f.patient_id = p.patient_id AND f.label = '{}') AS procedures,
     (SELECT count(*) FROM clinical.medication_request AS f
-     WHERE f.facility_id = p.facility_id AND f.patient_id = p.patient_id) AS medication_requests
+     WHERE f.facility_id = p.facility_id AND f.patient_id = p.patient_id AND f.label = '{}') AS medication_requests
 FROM unnest($1::uuid[], $2::uuid[]) AS p (facility_id, patient_id)"""
 
 
@@ -149,9 +151,9 @@ def _empty(facility_id: UUID, patient_id: UUID, now: datetime) -> Document:
 
 
 def _entry(row: Any, name: str) -> Document:
-    """Id and main concept of a row of the statements above."""
+    """Id, main concept and labels of a row of the statements above."""
     columns: Any = SimpleNamespace(**row)
-    return {"id": str(columns.id), name: concept(columns)}
+    return {"id": str(columns.id), name: concept(columns), "security": columns.label}
 
 
 async def _kept(notes: Mongo, summaries: Sequence[Document]) -> list[Document]:

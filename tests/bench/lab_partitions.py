@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any, LiteralString
 from uuid import UUID
 
-from db.caller import Caller, Profile, PurposeOfUse
+from db.caller import Caller, PurposeOfUse
 from db.migrate import migrate
+from db.policy import ROLES
 from db.postgres import Postgres
 from db.settings import Settings, load
 from loaders.lab import LAB_RESULTS_OF_PATIENTS
@@ -38,7 +39,7 @@ ROUNDS = 25
 CUSTOM_PLANS = 5
 """Executions of a prepared statement that PostgreSQL plans anew; later ones may reuse a generic plan."""
 FACILITY = UUID(int=1)
-CALLER = Caller("bench", Profile.CLINICIAN, FACILITY, PurposeOfUse.TREAT)
+CALLER = Caller("bench", ROLES["physician"], FACILITY, PurposeOfUse.TREAT)
 
 SEED = """
 SET search_path = clinical, public;
@@ -75,7 +76,7 @@ FROM public.bench_result WHERE sort_time >= '2025-12-01Z' AND sort_time < '2025-
 CORRECTED = "UPDATE clinical.lab_result SET status = 'corrected' WHERE sort_time >= '2025-12-01Z'"
 PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'clinical.lab_result'::regclass"
 NEWEST = "SELECT tableoid::regclass::text FROM clinical.lab_result ORDER BY sort_time DESC LIMIT 1"
-EXPLAINED: LiteralString = "/* explained */ EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) " + LAB_RESULTS_OF_PATIENTS
+EXPLAINED: LiteralString = "/* explained */ EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) " + LAB_RESULTS_OF_PATIENTS.sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ async def measure(connection: Any, settings: Settings, months: int) -> Measured:
     rare = [row[0] for row in await connection.fetch(PATIENTS, 5001)]
     clinical = Postgres("clinical", settings.clinical_url, settings.secret, 60)
     try:
-        rows = await read(clinical, LAB_RESULTS_OF_PATIENTS, patients)
+        rows = await read(clinical, LAB_RESULTS_OF_PATIENTS.sql, patients)
         assert len(rows) == 2000, "the context, the view or the policy shows something else"
         plans = [decoded(await read(clinical, EXPLAINED, patients)) for _ in range(ROUNDS)]
         rare_plans = [decoded(await read(clinical, EXPLAINED, rare)) for _ in range(ROUNDS)]

@@ -19,7 +19,5 @@ def served() -> Iterator[Served]:
 @pytest.fixture
 def client(served: Served) -> Client:
     """A client of the small graph; its log and sessions start empty."""
-    served.log.clear()
-    served.sessions.clear()
-    served.released.clear()
+    served.clear()
     return Client(served)

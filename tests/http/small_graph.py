@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import threading
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -13,14 +14,25 @@ import strawberry
 from graphql import DocumentNode, GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
-from db.caller import Profile
-from db.errors import InvalidId, PhiFilterForbidden, StoreUnavailable
+from db.caller import Caller, Profile
+from db.errors import Forbidden, InvalidId, PhiFilterForbidden, StoreUnavailable
 
 PATIENT_VALUE = "Lovelace-1815"  # stands for something about a patient
+
+WAITING, CANCELLED = threading.Event(), threading.Event()
+"""Set when `stuck` waits, and when it was cancelled."""
 
 Exact = NewType("Exact", Decimal)
 RecordId = NewType("RecordId", str)
 Raw = NewType("Raw", object)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What resolvers get: the event that `held` waits for, and who asks."""
+
+    released: threading.Event
+    caller: Caller
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,17 @@ def record_id(value: object) -> RecordId:
     if not isinstance(value, str) or not value.startswith("r-"):
         raise InvalidId("id")
     return RecordId(value)
+
+
+async def stuck() -> str:
+    """Waits for ever; says when it is cancelled."""
+    CANCELLED.clear()
+    WAITING.set()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        CANCELLED.set()
+    return "stuck"
 
 
 @strawberry.enum
@@ -80,8 +103,13 @@ class Chart:
     @strawberry.field
     async def held(self, info: strawberry.Info) -> str:
         """Waits until the test lets go."""
-        await asyncio.to_thread(info.context.wait, 20)
+        await asyncio.to_thread(info.context.released.wait, 20)
         return "held"
+
+    @strawberry.field
+    async def endless(self) -> str:
+        """Waits for ever; says when it is cancelled."""
+        return await stuck()
 
     @strawberry.field
     async def row(self) -> Raw:
@@ -137,6 +165,11 @@ class Query:
         return f"{id} {first} {status.name}"
 
     @strawberry.field
+    async def stuck(self) -> str:
+        """Waits for ever; says when it is cancelled."""
+        return await stuck()
+
+    @strawberry.field
     def counted(self, to: int) -> list[int]:
         """A list that can come bit by bit."""
         return list(range(to))
@@ -149,9 +182,45 @@ class Mutation:
     touch: bool = strawberry.field(resolver=lambda: True)
 
 
+@strawberry.type
+class Subscription:
+    """Events, and every way in which they can fail."""
+
+    @strawberry.subscription
+    async def counted(self, to: int) -> AsyncGenerator[int, None]:
+        """Numbers, and then the end."""
+        for number in range(to):
+            yield number
+
+    @strawberry.subscription
+    async def endless(self) -> AsyncGenerator[int, None]:
+        """One event, and then none."""
+        yield 0
+        await asyncio.Event().wait()
+
+    @strawberry.subscription
+    async def exhausted(self) -> AsyncGenerator[str, None]:
+        """A source that fails between events."""
+        yield "one"
+        raise RuntimeError(f"no row for {PATIENT_VALUE}")
+
+    @strawberry.subscription
+    async def forbidden(self) -> AsyncGenerator[str, None]:
+        """A source that the caller may not have."""
+        raise Forbidden
+        yield ""
+
+    @strawberry.subscription
+    async def charts(self) -> AsyncGenerator[Chart, None]:
+        """Something that is read for each event."""
+        for _ in range(2):
+            yield Chart()
+
+
 SCHEMA = strawberry.Schema(
     Query,
     Mutation,
+    Subscription,
     config=StrawberryConfig(
         enable_experimental_incremental_execution=True,
         scalar_map={
@@ -175,10 +244,10 @@ def plan(
     document: DocumentNode,
     operation_name: str | None,
     variables: Mapping[str, Any],
-    profile: Profile,
+    caller: Caller,
 ) -> Plan:
     """Masks `name`, and forbids the variable `patientName`, for everybody but a privacy officer."""
-    if profile is Profile.PRIVACY_OFFICER:
+    if caller.profile is Profile.PRIVACY_OFFICER:
         return Plan([])
     if "patientName" in variables:
         raise PhiFilterForbidden("name")

@@ -63,17 +63,24 @@ def test_not_ready(alone: Client) -> None:
     assert answer.json == {"stores": dict.fromkeys(STORES, "STORE_UNAVAILABLE")}
 
 
-def test_fields_fail_alone(alone: Client) -> None:
+def test_no_answer_without_audit(alone: Client) -> None:
+    """The audit is in the clinical database: what can't be recorded does not leave, be it only a type's name."""
     answer = alone.ask("{ __typename facility { name } }")
-    assert answer.status == 200
-    assert answer.json["data"] == {"__typename": "Query", "facility": None}
-    assert answer.json["errors"][0]["extensions"] == {"code": "STORE_UNAVAILABLE", "store": "clinical"}
+    assert (answer.status, answer.code) == (503, "AUDIT_UNAVAILABLE")
+    assert "data" not in answer.json
 
 
 def test_page(alone: Client) -> None:
     root = alone.send(method="GET", path="/")
     assert (root.status, root.headers["location"]) == (307, "/graphiql")
     assert alone.send(method="GET", path="/graphiql").status == 200
+
+
+def test_host_is_not_believed(alone: Client) -> None:
+    """A slash too many is no address: where to go instead would be told by the Host that a client sent."""
+    answer = alone.send(b"{}", path="/graphql/", headers={"host": "evil.example"})
+    assert answer.status == 404
+    assert "location" not in answer.headers
 
 
 def test_picker_without_facilities(alone: Client) -> None:

@@ -1,4 +1,4 @@
-"""Who is let in: only the bearer of a token that the demo issuer signed for this audience and that is not over."""
+"""Who is let in over HTTP: the bearer of a token of the demo issuer, for this audience, that is not over."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from uuid import UUID
 import jwt
 import pytest
 
-from db.caller import Caller, Profile, PurposeOfUse
+from db.caller import Caller, PurposeOfUse
 from db.errors import InvalidArgument, Unauthenticated
-from graph.auth import PERSONAS, authenticate, issue
-from tests.http.serving import FACILITY, Client, small_settings
+from db.policy import ROLES
+from graph.auth import DEMO_AUDIENCE, DEMO_ISSUER, PERSONAS, Authenticator, issue
+from graph.claims import purposes_of
+from tests.http.serving import FACILITY, STAND_IN, Client, small_settings
 
 SETTINGS = small_settings()
 QUERY = b'{"query": "{ name }"}'
@@ -30,14 +32,14 @@ def signed(changes: dict[str, Any]) -> str:
     """A token of the demo issuer with other claims; None leaves one out."""
     from graph.auth import _demo_key  # pyright: ignore[reportPrivateUsage] - a forger inside the house
 
-    claims = {**claims_of(issue(SETTINGS, "physician", FACILITY, "MAIN")), **changes}
+    claims = {**claims_of(issue(SETTINGS, "physician", FACILITY)), **changes}
     given = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(given, _demo_key(SETTINGS), "HS256")
 
 
 def unsigned() -> str:
     """A token that says that it needs no signature."""
-    claims = claims_of(issue(SETTINGS, "physician", FACILITY, "MAIN"))
+    claims = claims_of(issue(SETTINGS, "physician", FACILITY))
     head, body = (
         base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in ({"alg": "none"}, claims)
     )
@@ -49,27 +51,19 @@ TOKENS = {
     "nothing": "",
     "not a token": "abc",
     "no signature": unsigned(),
-    "another secret": issue(replace(SETTINGS, secret=b"x" * 32), "physician", FACILITY, "MAIN"),
+    "another secret": issue(replace(SETTINGS, secret=b"x" * 32), "physician", FACILITY),
     "the bare secret": jwt.encode(claims_of(signed({})), SETTINGS.secret, "HS256"),
     "another algorithm": jwt.encode(claims_of(signed({})), b"x" * 64, "HS512"),
     "a changed claim": signed({})[:-4] + "AAAA",
-    "over": signed({"exp": NOW - 1}),
+    "over": signed({"exp": NOW - 60}),
     "issued tomorrow": signed({"iat": NOW + 86_400}),
     "another audience": signed({"aud": "elsewhere"}),
     "another issuer": signed({"iss": "elsewhere"}),
     "no expiry": signed({"exp": None}),
     "no issue time": signed({"iat": None}),
     "no subject": signed({"sub": None}),
-    "no facility": signed({"facility": None}),
-    "no purpose": signed({"purpose": None}),
-    "no profile": signed({"profile": None}),
-    "unknown profile": signed({"profile": "root"}),
-    "unknown purpose": signed({"purpose": "CURIOSITY"}),
     "facility not an id": signed({"facility": "MAIN"}),
-    "facility a number": signed({"facility": 1}),
-    "facility a list": signed({"facility": [str(FACILITY)]}),
-    "profile a list": signed({"profile": ["clinician"]}),
-    "department not an id": signed({"department": "ICU"}),
+    "roles a text": signed({"roles": "physician"}),
 }
 
 
@@ -77,14 +71,39 @@ TOKENS = {
 def test_refused(client: Client, token: str) -> None:
     answer = client.send(QUERY, headers={"authorization": f"Bearer {token}"})
     assert (answer.status, answer.code) == (401, "UNAUTHENTICATED")
-    assert answer.headers["www-authenticate"] == "Bearer"
-    assert answer.json.keys() == {"errors"}
+    assert answer.headers["www-authenticate"] == ('Bearer error="invalid_token"' if token else "Bearer")
+    assert answer.json == {
+        "errors": [{"message": "A valid bearer token is required.", "extensions": {"code": "UNAUTHENTICATED"}}]
+    }
     assert client.served.sessions == []
 
 
-@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Basic abc", issue(SETTINGS, "nurse", FACILITY, "MAIN")])
+@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Basic abc", issue(SETTINGS, "nurse", FACILITY)])
 def test_refused_without_bearer(client: Client, authorization: str | None) -> None:
-    assert client.send(QUERY, headers={"authorization": authorization}).status == 401
+    answer = client.send(QUERY, headers={"authorization": authorization})
+    assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+FORBIDDEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "no role": ({"roles": None}, {}),
+    "unknown role": ({"roles": ["root"]}, {}),
+    "no facility": ({"facility": None}, {}),
+    "no purpose": ({"purposes": None}, {}),
+    "unknown purpose": ({"purposes": ["CURIOSITY"]}, {}),
+    "no department": ({"roles": ["ward_nurse"]}, {}),
+    "another role": ({}, {"caregraph-role": "privacy_officer"}),
+    "another facility": ({}, {"caregraph-facility": str(STAND_IN)}),
+    "another purpose": ({}, {"caregraph-purpose": "HRESCH"}),
+}
+
+
+@pytest.mark.parametrize(("changes", "headers"), FORBIDDEN.values(), ids=FORBIDDEN.keys())
+def test_forbidden(client: Client, changes: dict[str, Any], headers: dict[str, str]) -> None:
+    """Somebody, but nobody here, or not as who he wants to be."""
+    answer = client.send(QUERY, headers={"authorization": f"Bearer {signed(changes)}", **headers})
+    assert (answer.status, answer.code) == (403, "FORBIDDEN")
+    assert answer.json.keys() == {"errors"}
+    assert client.served.sessions == []
 
 
 def test_body_is_not_read_before(client: Client) -> None:
@@ -92,52 +111,61 @@ def test_body_is_not_read_before(client: Client) -> None:
     assert client.send(b"null", headers={"authorization": None}).status == 401
 
 
-def test_caller() -> None:
+async def caller_of(token: str) -> Caller:
+    """The caller of a token."""
+    return await Authenticator(SETTINGS).caller({"authorization": f"bearer {token}"})
+
+
+async def test_caller() -> None:
     department = "00000000-0000-4000-8000-0000000000aa"
-    caller = authenticate(SETTINGS, f"bearer {signed({'department': department})}")
-    assert caller == Caller("demo-physician", Profile.CLINICIAN, FACILITY, PurposeOfUse.TREAT, UUID(department))
+    caller = await caller_of(signed({"department": department}))
+    assert caller == Caller("demo-physician", ROLES["physician"], FACILITY, PurposeOfUse.TREAT, UUID(department))
 
 
-@pytest.mark.parametrize(
-    ("persona", "profile", "purpose"),
-    [
-        ("physician", Profile.CLINICIAN, PurposeOfUse.TREAT),
-        ("nurse", Profile.NURSE, PurposeOfUse.TREAT),
-        ("registrar", Profile.REGISTRAR, PurposeOfUse.HOPERAT),
-        ("biller", Profile.BILLING, PurposeOfUse.HPAYMT),
-        ("cds", Profile.CDS, PurposeOfUse.TREAT),
-        ("analyst", Profile.ANALYST, PurposeOfUse.HOPERAT),
-        ("privacy", Profile.PRIVACY_OFFICER, PurposeOfUse.HOPERAT),
-    ],
-)
-def test_personas(persona: str, profile: Profile, purpose: PurposeOfUse) -> None:
-    token = issue(SETTINGS, persona, FACILITY, "MAIN")
-    caller = authenticate(SETTINGS, f"Bearer {token}")
-    assert (caller.profile, caller.purpose, caller.facility_id) == (profile, purpose, FACILITY)
+@pytest.mark.parametrize("persona", PERSONAS.values(), ids=PERSONAS.keys())
+async def test_personas(persona: Any) -> None:
+    """One for each role of the policy, for each of its purposes."""
+    token = issue(SETTINGS, persona.name, FACILITY, STAND_IN)
+    caller = await caller_of(token)
+    assert (caller.role, caller.purpose, caller.facility_id) == (persona.role, persona.purpose, FACILITY)
+    bound = {"department": caller.department_id, "provider": caller.provider_id, "patient": caller.patient_id}
+    assert bound == {name: STAND_IN if name == persona.claim else None for name in bound}
     claims = claims_of(token)
     assert claims["exp"] - claims["iat"] == 8 * 3600
-    assert claims["facility_code"] == "MAIN"
+    assert (claims["iss"], claims["aud"]) == (DEMO_ISSUER, DEMO_AUDIENCE)
+    assert claims["purposes"] == [purpose.value for purpose in purposes_of(persona.role)]
 
 
-def test_no_demo_no_tokens() -> None:
+def test_every_role_has_a_persona() -> None:
+    assert [persona.role for persona in PERSONAS.values()] == list(ROLES.values())
+
+
+@pytest.mark.parametrize("persona", ["consultant", "psychotherapist", "ward_nurse", "patient"])
+def test_a_persona_who_stands_for_nobody(persona: str) -> None:
+    with pytest.raises(InvalidArgument, match="there is none"):
+        issue(SETTINGS, persona, FACILITY)
+
+
+async def test_no_demo_no_tokens() -> None:
     """Outside the demo its issuer neither issues nor is believed."""
-    token = issue(SETTINGS, "physician", FACILITY, "MAIN")
+    token = issue(SETTINGS, "physician", FACILITY)
     real = replace(SETTINGS, demo=False)
     with pytest.raises(Unauthenticated):
-        authenticate(real, f"Bearer {token}")
+        await Authenticator(real).caller({"authorization": f"Bearer {token}"})
     with pytest.raises(InvalidArgument):
-        issue(real, "physician", FACILITY, "MAIN")
+        issue(real, "physician", FACILITY)
 
 
-def test_picker(client: Client) -> None:
+@pytest.mark.parametrize("persona", ["nurse", "ward_nurse", "patient"])
+async def test_picker(client: Client, persona: str) -> None:
     """The personas and facilities that the page offers, and a token that lets in."""
     anonymous = {"authorization": None}
     offered = client.send(method="GET", path="/demo/personas", headers=anonymous).json
     assert offered["facilities"] == [{"code": "MAIN", "name": "Main Hospital"}]
     assert [persona["name"] for persona in offered["personas"]] == list(PERSONAS)
-    chosen = json.dumps({"persona": "nurse", "facility": "MAIN"}).encode()
+    chosen = json.dumps({"persona": persona, "facility": "MAIN"}).encode()
     token = client.send(chosen, path="/demo/token", headers=anonymous).json["token"]
-    assert authenticate(client.served.settings, f"Bearer {token}").profile is Profile.NURSE
+    assert (await caller_of(token)).role is ROLES[persona]
 
 
 @pytest.mark.parametrize(

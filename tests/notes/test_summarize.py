@@ -17,15 +17,17 @@ from workers.summarize import summarize
 FACILITY = "INSERT INTO clinical.facility (id, code, name) VALUES ($1, $2, 'Summary Hospital')"
 PATIENT = "INSERT INTO clinical.patient (id) VALUES ($1)"
 REGISTRATION = "INSERT INTO clinical.registration (facility_id, patient_id, mrn) VALUES ($1, $2, $3)"
-ENCOUNTER = """INSERT INTO clinical.encounter (id, facility_id, patient_id, status, class_code, period_start, sort_time)
-VALUES ($1, $2, $3, 'finished', 'AMB', $4::text, ($4::text || 'T00:00:00Z')::timestamptz)"""
+ENCOUNTER = """INSERT INTO clinical.encounter
+    (id, facility_id, patient_id, status, class_code, code_system, code, period_start, sort_time)
+VALUES ($1, $2, $3, 'finished', 'AMB', 'http://snomed.info/sct', '11429006', $4::text,
+    ($4::text || 'T00:00:00Z')::timestamptz)"""
 CONDITION = """INSERT INTO clinical.condition
     (id, facility_id, patient_id, clinical_status, code_system, code, code_display, onset, sort_time)
 VALUES ($1, $2, $3, $4, 'http://snomed.info/sct', $5, $6, '2020', '2020-01-01T00:00:00Z')"""
 ALLERGY = """INSERT INTO clinical.allergy_intolerance
     (id, facility_id, patient_id, clinical_status, code, code_display, no_known_allergy, sort_time)
 VALUES ($1, $2, $3, 'active', $4, $5, $6, '2020-01-01T00:00:00Z')"""
-MEDICATION = "INSERT INTO clinical.medication (id, code_text) VALUES ($1, 'Metformin 500 mg')"
+MEDICATION = "INSERT INTO clinical.medication (id, code, code_text) VALUES ($1, '860975', 'Metformin 500 mg')"
 REQUEST = """INSERT INTO clinical.medication_request
     (id, facility_id, patient_id, medication_id, status, intent, sort_time)
 VALUES ($1, $2, $3, $4, $5, 'order', '2020-01-01T00:00:00Z')"""

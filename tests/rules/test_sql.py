@@ -1,4 +1,4 @@
-"""Every statement of the loaders prepares as every profile, and gives the columns that its row takes."""
+"""Every statement of the loaders prepares in every view, and gives the columns that its row takes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import asyncpg
 import pytest
 
 import loaders
-from db.caller import Profile
 from db.context import role_password
-from db.policy import Form, Phi, form
+from db.policy import POLICY, Form, Phi, View
 from db.postgres import login_url, statement_name
 from db.settings import Settings
 from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch
+from loaders.statement import Statement
 
 MODULES = [importlib.import_module(f"loaders.{module.name}") for module in pkgutil.iter_modules(loaders.__path__)]
 DATABASES = {"imaging_study": "imaging", "vital_sign": "vitals"}
@@ -26,18 +26,28 @@ OTHER_DIALECTS = {"research_dataset"}
 SEARCH = {"patients_by_search"}
 
 
-def statements() -> Iterator[tuple[str, str]]:
-    """(database, SQL) of every statement of a PostgreSQL loader."""
+def found() -> Iterator[tuple[str, Statement | str]]:
+    """(database, statement) of every statement of a PostgreSQL loader."""
     for module in MODULES:
         stem = module.__name__.split(".")[1]
         if stem in OTHER_DIALECTS:
             continue
+        database = DATABASES.get(stem, "clinical")
         for name, value in vars(module).items():
-            if name.isupper() and isinstance(value, str) and value.lstrip().startswith("/* "):
-                yield DATABASES.get(stem, "clinical"), value
+            is_sql = name.isupper() and isinstance(value, str) and value.lstrip().startswith("/* ")
+            if is_sql or isinstance(value, Statement):
+                yield database, value
 
 
-STATEMENTS = sorted(set(statements()), key=lambda pair: statement_name(pair[1]))
+def sql_of(statement: Statement | str, seen: View | None = None) -> str:
+    """Text of a statement as a view's callers send it; without a view, of whoever sees all columns."""
+    if isinstance(statement, str):
+        return statement
+    return statement.for_view(seen) if seen else statement.sql
+
+
+STATEMENTS = sorted(set(found()), key=lambda pair: statement_name(sql_of(pair[1])))
+VIEWS = list({seen.name: seen for seen in POLICY.views.values()}.values())
 BATCHES = {
     f"{module.__name__}.{name}": value
     for module in MODULES
@@ -46,15 +56,16 @@ BATCHES = {
 }
 
 
-@pytest.mark.parametrize("profile", Profile, ids=lambda profile: profile.value)
-async def test_statements_prepare_as_every_profile(configured: Settings, profile: Profile) -> None:
+@pytest.mark.parametrize("seen", VIEWS, ids=lambda seen: seen.name)
+async def test_statements_prepare_in_every_view(configured: Settings, seen: View) -> None:
     urls = {"clinical": configured.clinical_url, "imaging": configured.imaging_url, "vitals": configured.vitals_url}
-    role = f"caregraph_{profile.value}"
+    role = f"caregraph_{seen.profile.value}"
     for database, url in urls.items():
         connection = await asyncpg.connect(login_url(url, role, role_password(configured.secret, role)))
         try:
-            for sql in (sql for owner, sql in STATEMENTS if owner == database):
-                if statement_name(sql) in SEARCH and form(profile, Phi.NAME) is not Form.SHOW:
+            await connection.execute(f"SET search_path = {seen.name}, public")
+            for sql in (sql_of(statement, seen) for owner, statement in STATEMENTS if owner == database):
+                if statement_name(sql) in SEARCH and seen.forms[Phi.NAME] is not Form.SHOW:
                     continue  # prepared, it may not be executed: tests of the search show that
                 await connection.prepare(sql)
         finally:
@@ -71,7 +82,7 @@ async def test_rows_take_the_columns_of_their_statement(configured: Settings, na
     role = "caregraph_clinician"
     connection = await asyncpg.connect(login_url(url, role, role_password(configured.secret, role)))
     try:
-        prepared = await connection.prepare(batch.sql)
+        prepared = await connection.prepare(batch.statement.sql)
         columns = [attribute.name for attribute in prepared.get_attributes()][1:]
     finally:
         await connection.close()
@@ -80,6 +91,6 @@ async def test_rows_take_the_columns_of_their_statement(configured: Settings, na
 
 
 def test_names_are_unique() -> None:
-    names = [statement_name(sql) for _, sql in STATEMENTS]
+    names = [statement_name(sql_of(statement)) for _, statement in STATEMENTS]
     assert len(names) == len(set(names))
     assert len(names) > 40

@@ -9,12 +9,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from db.caller import Caller, Profile, PurposeOfUse
+from db.caller import Profile
 from db.migrate import migrate
 from db.settings import Settings, load
 from db.stores import Stores
-from loaders.reader import Reader
 from resolvers.context import Context
+from tests.callers import OpenReader, caller_of
 from tests.vitals.timescale import installed_node, timescale_server
 from workers.embedded.stores import Stores as Embedded
 
@@ -32,7 +32,7 @@ class Vitals:
     async def request(self, facility_id: UUID, profile: Profile = Profile.CLINICIAN) -> AsyncGenerator[Context, None]:
         """One request of a caller. The TimescaleDB of the tests serves one transaction at a time: don't nest them."""
         stores = Stores(self.settings)
-        reader = Reader(stores, Caller("somebody", profile, facility_id, PurposeOfUse.TREAT))
+        reader = OpenReader(stores, caller_of(profile, facility_id))
         try:
             yield Context(reader, b"k" * 32)
         finally:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeAlias
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -18,8 +18,8 @@ from tests.vitals.conftest import Vitals
 HEART_RATE, SYSTOLIC, DIASTOLIC, BLOOD_PRESSURE, TEMPERATURE = "8867-4", "8480-6", "8462-4", "85354-9", "8310-5"
 NOON = datetime(2021, 3, 4, 12, tzinfo=UTC)
 
-WRITE = f"""
-INSERT INTO vitals.vital_sign ({COLUMNS})
+WRITE: LiteralString = f"""
+INSERT INTO vitals.vital_sign ({COLUMNS.listed})
 SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[],
     $9::text[], $10::text[], $11::text[], $12::numeric[], $13::text[], $14::text[], $15::text[], $16::text[],
     $17::timestamptz[])
@@ -67,12 +67,16 @@ async def as_worker(vitals: Vitals, sql: LiteralString, *args: object) -> Sequen
         await stores.close()
 
 
-async def as_login(url: str, sql: str, before: str = "SELECT", *args: object) -> Sequence[Any]:
+Before: TypeAlias = Callable[[int], str]
+"""From the process id of a session to the statements that open its transaction."""
+
+
+async def as_login(url: str, sql: str, before: Before = lambda pid: "SELECT", *args: object) -> Sequence[Any]:
     """Rows of a statement of whoever the URL logs in, in a transaction after the statements of `before`."""
     connection = await asyncpg.connect(url)
     try:
         async with connection.transaction():
-            await connection.execute(before)
+            await connection.execute(before(connection.get_server_pid()))
             return await connection.fetch(sql, *args)
     finally:
         await connection.close()

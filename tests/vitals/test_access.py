@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from db.caller import Caller, Profile, PurposeOfUse
-from db.context import role_password, sign
+from db.caller import Patients, Profile
+from db.context import role_password, sign, sign_patients
 from db.postgres import login_url, statement_name
 from loaders.page import FIRST_TIME, LAST_ID, LAST_TIME
 from loaders.vital_sign import (
@@ -24,8 +24,9 @@ from loaders.vital_sign import (
     VitalBucket,
 )
 from resolvers import vital_sign
+from tests.callers import EVERYBODY, caller_of
 from tests.vitals.conftest import Vitals
-from tests.vitals.readings import HEART_RATE, NOON, as_login, reading, write
+from tests.vitals.readings import HEART_RATE, NOON, Before, as_login, reading, write
 from workers.rollup import rollup
 
 TABLES = ("vital_sign", "vital_sign_hourly", "vital_sign_daily")
@@ -44,13 +45,20 @@ def profile_url(vitals: Vitals, profile: Profile = Profile.CLINICIAN) -> str:
     return login_url(vitals.settings.vitals_url, role, role_password(vitals.settings.secret, role))
 
 
-def context_of(vitals: Vitals, facility: UUID, expires: int | None = None) -> str:
-    """Statement that sets the signed context of a clinician."""
-    caller = Caller("somebody", Profile.CLINICIAN, facility, PurposeOfUse.TREAT)
-    return f"SET LOCAL app.context = '{sign(vitals.settings.secret, caller, expires)}'"
+def context_of(
+    vitals: Vitals, facility: UUID, expires: int | None = None, patients: Patients | None = EVERYBODY, first: str = ""
+) -> Before:
+    """Statements that set the signed context of a clinician, and whose records it opens."""
+    caller, secret = caller_of(Profile.CLINICIAN, facility), vitals.settings.secret
+
+    def before(pid: int) -> str:
+        told = f"; SET LOCAL app.patients = '{sign_patients(secret, patients, pid)}'" if patients else ""
+        return f"{first}SET LOCAL app.context = '{sign(secret, caller, pid, expires)}'{told}"
+
+    return before
 
 
-async def counts(vitals: Vitals, before: str = "SELECT") -> Sequence[int]:
+async def counts(vitals: Vitals, before: Before = lambda pid: "SELECT") -> Sequence[int]:
     """Rows that a clinician sees of each table after a statement."""
     url = profile_url(vitals)
     return [(await as_login(url, f"SELECT count(*) FROM clinician.{name}", before))[0][0] for name in TABLES]
@@ -83,7 +91,27 @@ async def test_without_context_no_rows(vitals: Vitals, facility: UUID) -> None:
     assert await counts(vitals, context_of(vitals, facility)) == [1, 1, 1]
     assert await counts(vitals) == [0, 0, 0]
     assert await counts(vitals, context_of(vitals, facility, expires=int(NOON.timestamp()))) == [0, 0, 0]
-    assert await counts(vitals, context_of(vitals, facility).replace(str(facility), str(uuid4()))) == [0, 0, 0]
+    good = context_of(vitals, facility)
+    assert await counts(vitals, lambda pid: good(pid).replace(str(facility), str(uuid4()))) == [0, 0, 0]
+    assert await counts(vitals, lambda pid: good(pid + 1)) == [0, 0, 0]
+
+
+async def test_only_patients_whose_records_are_open(vitals: Vitals, facility: UUID) -> None:
+    """Nobody is seen unless the application said who may be, none beyond that, and none who is denied."""
+    one, other = uuid4(), uuid4()
+    await write(vitals, [reading(facility, one, "60"), reading(facility, other, "61")])
+    await rollup(vitals.settings)
+    for patients, seen in (
+        (EVERYBODY, 2),
+        (None, 0),
+        (Patients(reached=frozenset()), 0),
+        (Patients(reached=frozenset({one, uuid4()})), 1),
+        (Patients(denied=frozenset({one})), 1),
+        (Patients(reached=frozenset({one}), denied=frozenset({one})), 0),
+    ):
+        assert await counts(vitals, context_of(vitals, facility, patients=patients)) == [seen] * 3, patients
+    good = context_of(vitals, facility, patients=Patients(reached=frozenset({one})))
+    assert await counts(vitals, lambda pid: good(pid).replace(str(one), str(other))) == [0, 0, 0]
 
 
 async def test_what_lies_beneath_is_closed(vitals: Vitals, facility: UUID) -> None:
@@ -100,10 +128,10 @@ async def test_what_lies_beneath_is_closed(vitals: Vitals, facility: UUID) -> No
 PAGE = (21, LAST_TIME, LAST_ID, LAST_POSITION, FIRST_TIME, LAST_TIME)
 SPAN = ([HEART_RATE], NOON, NOON + timedelta(days=1), NOON + timedelta(hours=12), timedelta(hours=1))
 STATEMENTS: Mapping[str, tuple[object, ...]] = {
-    VITAL_SIGNS_OF_PATIENTS: PAGE,
-    VITAL_SIGNS_OF_PATIENTS_BY_CODE: (*PAGE, [HEART_RATE]),
-    VITAL_SIGNS_OF_ENCOUNTERS: (*PAGE, None),
-    LATEST_VITAL_SIGNS_OF_PATIENTS: (None,),
+    VITAL_SIGNS_OF_PATIENTS.sql: PAGE,
+    VITAL_SIGNS_OF_PATIENTS_BY_CODE.sql: (*PAGE, [HEART_RATE]),
+    VITAL_SIGNS_OF_ENCOUNTERS.sql: (*PAGE, None),
+    LATEST_VITAL_SIGNS_OF_PATIENTS.sql: (None,),
     **dict.fromkeys(TRENDS.values(), SPAN),
 }
 """Every statement by parents, with its arguments after them."""
@@ -114,7 +142,7 @@ async def test_policies_stay_on_indexes(vitals: Vitals, facility: UUID, sql: str
     """The caller's facility is a condition of an index in every partition or chunk that a statement reads."""
     await write(vitals, [reading(facility, uuid4(), "60")])
     await rollup(vitals.settings)
-    before = f"SET LOCAL search_path = clinician; SET LOCAL enable_seqscan = off; {context_of(vitals, facility)}"
+    before = context_of(vitals, facility, first="SET LOCAL search_path = clinician; SET LOCAL enable_seqscan = off; ")
     explained = await as_login(profile_url(vitals), f"EXPLAIN {sql}", before, [uuid4()], *STATEMENTS[sql])
     plan = "\n".join(row[0] for row in explained)
     conditions = [line for line in plan.splitlines() if "Index Cond:" in line]

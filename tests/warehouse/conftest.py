@@ -10,10 +10,11 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from db.caller import Caller, Profile, PurposeOfUse
+from db.caller import Caller, Profile
 from db.migrate import migrate
 from db.settings import Settings, load
 from db.warehouse import migrate_warehouse
+from tests.callers import caller_of
 from tests.warehouse.network import FACILITIES, PATIENTS, SEED, Person
 from workers.embedded.stores import Stores as Embedded
 from workers.embedded.stores import stores
@@ -55,4 +56,4 @@ def _row(person: Person) -> tuple[UUID, str | None, str | None]:
 
 def caller(profile: Profile = Profile.ANALYST, facility: int = 0) -> Caller:
     """A caller of a profile at one of the facilities."""
-    return Caller("test", profile, FACILITIES[facility][0], PurposeOfUse.HRESCH)
+    return caller_of(profile, FACILITIES[facility][0])

@@ -50,7 +50,7 @@ class Postgres(Server):
     def __init__(self, databases: Sequence[str], directory: DataDirectory) -> None:
         super().__init__(databases[0], directory)
         self._databases = databases
-        self._bin = _programs()
+        self._bin = programs()
         self._user = _system_user()
         self._password = directory.secret("postgres")
 
@@ -96,6 +96,8 @@ class Postgres(Server):
         for database in self._databases:
             if database not in present and self._psql(f"create database {database}").returncode != 0:
                 raise StoreUnavailable(self.name, f"Database '{database}' could not be created.")
+        # What is closed to profiles is closed in each database by itself, and activity is that of the whole server.
+        self._psql("revoke connect on database postgres, template1 from public")
 
     def env(self) -> Mapping[str, str]:
         """One URL per database."""
@@ -143,7 +145,7 @@ class Postgres(Server):
             return False
 
 
-def _programs() -> Path:
+def programs() -> Path:
     """Folder of PostgreSQL's programs in the package. Raises StoreUnavailable when it is not installed."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:

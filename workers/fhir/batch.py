@@ -9,7 +9,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from db.bulk import TABLES, Bulk, Key, exact_json
-from workers.fhir import memory
+from workers.fhir import labels, memory
 from workers.fhir.elements import Json, Unusable
 from workers.fhir.link import Known, Link, Row
 from workers.fhir.lookup import Item, known, location_facilities
@@ -75,11 +75,14 @@ async def run(bulk: Bulk, notes: Notes, batch: Batch, fallback_id: UUID, *, sing
         targets = [cast(UUID, link.facility_id) for _, link in batch.left.values()]
         await memory.follow_encounters(bulk, keys, sources, targets)
         await notes.follow_encounters(dict(zip(keys, targets, strict=True)))
+    if facts := [key for kind, key in batch.changed if kind in ("Encounter", "Condition")]:
+        await notes.relabel(bulk, await labels.sensitive_patients(bulk, facts))
     for collection in COLLECTIONS:
         if documents := [row.values for row in batch.rows.get(collection, [])]:
             if collection == NOTES:
                 kind = "DiagnosticReport" if batch.wave == TEXT_WAVE else "DocumentReference"
                 documents = await notes.claim(bulk, kind, documents)
+            await labels.label(bulk, documents)
             batch.documents[collection] = await notes.upsert(collection, documents)
     await _write_places(bulk, batch)
     await _remember(bulk, batch)
@@ -89,7 +92,8 @@ async def _plan(bulk: Bulk, batch: Batch, found: Known, fallback_id: UUID, *, si
     places = [item for item in batch.items if item.type == "Location"]
     locations = await location_facilities(bulk, places) if places else {}
     for item in batch.items:
-        link = Link(item.type, item.id, item.fhir_id, batch.addresses, found, fallback_id, single_facility)
+        security = labels.security(item.resource)
+        link = Link(item.type, item.id, item.fhir_id, batch.addresses, found, fallback_id, security, single_facility)
         try:
             waits = place(item.resource, link, locations, final=batch.final)
             if waits:

@@ -49,6 +49,8 @@ class Link:
     addresses: Addresses
     known: Known
     fallback_id: UUID
+    security: list[str] = field(default_factory=list[str])
+    """Sensitivity labels that the source gives the resource."""
     single_facility: bool = False
     facility_id: UUID | None = None
     patient_id: UUID | None = None
@@ -102,10 +104,11 @@ class Link:
         return row
 
     def fact(self) -> Json:
-        """The columns that every fact of a patient has."""
+        """The columns that every fact of a patient has; not every table keeps the labels."""
         return {
             "id": self.id,
             "facility_id": self.facility_id,
             "patient_id": self.patient_id,
             "encounter_id": self.encounter_id,
+            "security": self.security,
         }

@@ -100,6 +100,7 @@ def _note(text: str, link: Link) -> Json:
     return {
         "_id": str(link.id),
         "metadata": metadata(link),
+        "security": link.security,
         "sections": sections(text),
         "text": text,
         "search_terms": terms(text),
@@ -166,6 +167,7 @@ def care_plan(resource: Json, link: Link) -> list[Row]:
     values: Json = {
         "_id": str(link.id),
         "metadata": metadata(link),
+        "security": link.security,
         "status": string(resource.get("status")) or "unknown",
         "intent": string(resource.get("intent")) or "plan",
         "title": string(resource.get("title")) or next((text for text in shown if text), None),
@@ -202,6 +204,7 @@ def goal(resource: Json, link: Link) -> list[Row]:
     values: Json = {
         "_id": str(link.id),
         "metadata": metadata(link),
+        "security": link.security,
         "lifecycle_status": string(resource.get("lifecycleStatus")) or "unknown",
         "achievement_status": code(resource.get("achievementStatus")),
         "description": obj(resource.get("description")),

@@ -9,6 +9,7 @@ from db.bulk import Bulk
 from db.mongo import Mongo
 from db.notes_schema import CARE_PLANS, CLINICAL_NOTES, GOALS
 from workers.fhir.elements import Json
+from workers.fhir.labels import label
 from workers.fhir.memory import CLAIM, CLAIMS
 from workers.fhir.note import text_hash
 
@@ -52,6 +53,14 @@ class Notes:
     async def follow_encounters(self, facilities: Mapping[UUID, UUID]) -> None:
         """Moves documents of encounters to the facility where the encounter is now."""
         await self._move("encounter_id", facilities, {})
+
+    async def relabel(self, bulk: Bulk, patients: Sequence[UUID]) -> None:
+        """Adds to the documents of patients the labels that their facts imply now; for facts that came later."""
+        keys = [str(key) for key in patients]
+        for collection in COLLECTIONS.values() if keys else ():
+            found = await self._mongo.worker_find(collection, {"metadata.patient_id": {"$in": keys}})
+            await label(bulk, found)
+            await self._mongo.worker_upsert(collection, found)
 
     async def _move(self, name: str, facilities: Mapping[UUID, UUID], only: Json) -> None:
         keys = [str(key) for key in facilities]

@@ -17,6 +17,7 @@ from workers.network.plans import chronic_plans, consents, stay_plan
 from workers.network.repair import repaired
 from workers.network.resource import Json, Source, of
 from workers.network.schedule import appointments, visits
+from workers.network.sensitive import exchanges, sensitive_facts
 from workers.network.stays import Stay, current_stays, stay_resources
 
 STAYS_MAX = 6
@@ -28,6 +29,9 @@ MONITORED = 2
 GUESTS = 3
 """Patients of each facility who are seen at the next one, too."""
 
+CONSENTING = 2
+"""Of these, how many let it see their records."""
+
 
 def write_network(simulated: Sequence[list[Json]], folder: Path, seed: int, minutes: int) -> list[Visit]:
     """Writes the files into a new folder; the current stays that were made.
@@ -36,8 +40,9 @@ def write_network(simulated: Sequence[list[Json]], folder: Path, seed: int, minu
     """
     made: list[Visit] = []
     guests: list[Json] = []
+    following = (*FACILITIES[1:], None)
     with _export(folder) as write:
-        for facility, resources in zip(FACILITIES, simulated, strict=True):
+        for facility, after, resources in zip(FACILITIES, following, simulated, strict=True):
             source = Source(facility, seed)
             own = repaired(resources, source)
             stays = current_stays(own, source, STAYS_MAX)
@@ -45,6 +50,8 @@ def write_network(simulated: Sequence[list[Json]], folder: Path, seed: int, minu
                 write(resource)
             made += [_current(stay, facility.id) for stay in stays]
             guests = list(of(own, "Patient"))[:GUESTS]
+            for consent in exchanges(guests[:CONSENTING], source, after) if after else ():
+                write(consent)
     return made
 
 
@@ -60,6 +67,7 @@ def _resources(
         yield from readings(stay, minutes)
     yield from chronic_plans(own, source)
     yield from consents(own, source)
+    yield from sensitive_facts(own, source)
     yield from appointments(own, source)
     yield from visits(guests, own, source)
 

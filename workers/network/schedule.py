@@ -70,9 +70,12 @@ def _appointment(
 
 
 def visits(guests: list[Json], resources: list[Json], source: Source) -> Iterator[Json]:
-    """A consultation at this facility of each patient of another one, with a blood pressure."""
+    """A consultation at this facility of each patient of another one, with a blood pressure.
+
+    The first of them is there now.
+    """
     doctors = staff(resources, "doctor")
-    for patient in guests:
+    for number, patient in enumerate(guests):
         chances = source.random(f"visit {patient['id']}")
         doctor = chances.choice(doctors)
         start = AS_OF - timedelta(days=chances.randint(5, 80), hours=chances.randint(0, 8))
@@ -90,6 +93,9 @@ def visits(guests: list[Json], resources: list[Json], source: Source) -> Iterato
             ],
             "location": [{"location": source.reference("Location", "loc-ward-OPD"), "status": "completed"}],
         }
+        if number == 0:
+            here = [item | {"status": "active"} for item in encounter["location"]]
+            encounter |= {"status": "in-progress", "period": {"start": stamp(start)}, "location": here}
         yield encounter
         yield {
             "resourceType": "Observation",

@@ -69,13 +69,14 @@ def current_stays(resources: list[Json], source: Source, count: int) -> list[Sta
     able = [
         patient
         for patient in of(resources, "Patient")
-        if _living_adult(patient) and f"Patient/{patient['id']}" not in lying
+        if living_adult(patient) and f"Patient/{patient['id']}" not in lying
     ]
     chosen = chances.sample(able, min(count, len(able)))
     return [_stay(patient, resources, source, chances) for patient in chosen]
 
 
-def _living_adult(patient: Json) -> bool:
+def living_adult(patient: Json) -> bool:
+    """Whether a patient may be given stays and conditions of adults."""
     died = patient.get("deceasedBoolean") or "deceasedDateTime" in patient
     return not died and int(patient["birthDate"][:4]) < AS_OF.year - ADULT_YEARS
 

@@ -4,7 +4,10 @@ import { serverAudits } from "graphql-http";
 const { AUDIT_URL: url, AUDIT_TOKEN: token } = process.env;
 
 const fetchFn = (target, options = {}) =>
-  fetch(target, { ...options, headers: { ...options.headers, authorization: `Bearer ${token}` } });
+  fetch(target, {
+    ...options,
+    headers: { ...options.headers, authorization: `Bearer ${token}`, "graphql-require-preflight": "1" },
+  });
 
 const results = [];
 for (const audit of serverAudits({ url, fetchFn })) {

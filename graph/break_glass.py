@@ -1,0 +1,103 @@
+"""Break-glass: opening a patient's chart in an emergency, and what the privacy officer sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import strawberry
+
+import resolvers.break_glass
+import resolvers.patient
+from graph.datatype import FhirDateTime
+from graph.field import PAGE, REQUIRED, arg, field
+from graph.node import global_id
+from resolvers.break_glass import MINUTES_MAX
+
+if TYPE_CHECKING:
+    from graph.patient import Patient
+
+ID = strawberry.ID
+
+
+def _instant(name: str) -> Callable[[Any], str | None]:
+    """Value function of a time in seconds; None where there is none."""
+
+    def value(row: Any) -> str | None:
+        time = getattr(row, name)
+        return time and time.isoformat(timespec="seconds")
+
+    return value
+
+
+@strawberry.type(description="Emergency access to one patient's chart, for purpose ETREAT")
+class BreakGlassGrant:
+    """Served from BreakGlassRow. Who wrote the reason and the privacy officer see it; nobody else gets a grant."""
+
+    id: strawberry.ID = field("Global id of the grant", phi=None, value=global_id("BreakGlassGrant"))
+    patient: Annotated[Patient, strawberry.lazy("graph.patient")] | None = field(
+        "Patient whose chart was opened", phi=None, batch=resolvers.patient.of_facts
+    )
+    subject: str = field("Subject who broke the glass", phi=None)
+    profile: str = field("Access profile of the subject", phi=None)
+    reason: str = field("Reason that the subject gave", phi=None)
+    granted_at: FhirDateTime = field("When the glass was broken", phi=None, value=_instant("granted_at"))
+    expires_at: FhirDateTime = field("When the access ends by itself", phi=None, value=_instant("expires_at"))
+    closed_at: FhirDateTime | None = field(
+        "When a privacy officer ended the access", phi=None, value=_instant("closed_at")
+    )
+    reviewed_at: FhirDateTime | None = field(
+        "When a privacy officer reviewed the grant", phi=None, value=_instant("reviewed_at")
+    )
+    reviewed_by: str | None = field("Subject of the reviewing privacy officer", phi=None)
+    review: str | None = field("What the review found", phi=None)
+
+
+@strawberry.type(description="That somebody broke the glass")
+class BreakGlassEvent:
+    """Served from resolvers.break_glass.Granted."""
+
+    grant: BreakGlassGrant | None = field("The grant", phi=None, batch=resolvers.break_glass.grant)
+
+
+GRANTS = (*PAGE, arg("unreviewed", bool, "Only grants that nobody has reviewed", phi=None, default=False))
+"""Arguments of the list of grants."""
+
+
+@strawberry.type(description="What changes something")
+class Mutation:
+    """Roots of mutations, carried out one after the other."""
+
+    break_glass: BreakGlassGrant | None = field(
+        "Opens one patient's chart to the caller in an emergency: what is suppressed for want of a treatment "
+        "relationship or of a label is shown until the grant ends; the facility's privacy officer is told at once",
+        phi=None,
+        root=resolvers.break_glass.open_chart,
+        args=(
+            arg("patient", ID, "Global id of the patient", phi=None, default=REQUIRED),
+            arg("reason", str, "Why, in 10 to 500 characters; for the privacy officer", phi=None, default=REQUIRED),
+            arg("minutes", int, f"How long, from 1 to {MINUTES_MAX} minutes", phi=None, default=60),
+        ),
+    )
+    review_break_glass: BreakGlassGrant | None = field(
+        "Records a privacy officer's review of a grant, once, and ends the grant where it is to be closed",
+        phi=None,
+        root=resolvers.break_glass.review,
+        args=(
+            arg("id", ID, "Global id of the grant", phi=None, default=REQUIRED),
+            arg("review", str, "What the review found, in up to 2000 characters", phi=None, default=REQUIRED),
+            arg("close", bool, "Whether the grant ends now", phi=None, default=False),
+        ),
+    )
+
+
+@strawberry.type(description="What is told when it happens")
+class Subscription:
+    """Roots of subscriptions; each message is read with the caller's rights of that moment."""
+
+    break_glass_granted: BreakGlassEvent = field(
+        "Grants of the facility as they are made, for its privacy officer",
+        phi=None,
+        root=resolvers.break_glass.granted,
+        streams=True,
+    )

@@ -1,0 +1,115 @@
+"""The trail: what makes an event of an operation's payload, of a refusal and of a failed login, before it leaves.
+
+The engine's witness and the transports' refusals (graph.execution, graph.request) wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+from graphql import GraphQLSchema, OperationType
+
+from db.audit import AuditLog, Event, EventKind
+from db.caller import Caller
+from db.errors import AuditUnavailable, Unauthenticated
+from db.postgres import statement_name
+from db.seen import Seen
+from graph.execution import Operation
+from graph.plan import kinds_shown
+from graph.request import RequestInfo
+from loaders.break_glass import BREAK_GLASS
+from resolvers.context import Context
+
+BROKEN = ("clinical", statement_name(BREAK_GLASS))
+"""What was sent to the store where somebody broke the glass."""
+OK = "OK"
+"""Result of an answer without errors."""
+
+_KINDS = {
+    OperationType.QUERY: EventKind.QUERY,
+    OperationType.MUTATION: EventKind.MUTATION,
+    OperationType.SUBSCRIPTION: EventKind.SUBSCRIPTION,
+}
+_UNAUTHENTICATED = Unauthenticated().code
+_AUDIT_UNAVAILABLE = AuditUnavailable().code
+
+
+class Trail:
+    """Turns what the API does into events of one audit log; each method returns when its events are on disk."""
+
+    def __init__(self, log: AuditLog, schema: GraphQLSchema) -> None:
+        self._log = log
+        self._schema = schema
+
+    async def witness(
+        self,
+        operation: Operation,
+        caller: Caller,
+        context: Any,
+        payload: Mapping[str, Any],
+        request: RequestInfo,
+        first: bool,
+    ) -> None:
+        """Records a payload before it leaves: an operation's first one, later ones where they show more patients.
+
+        Raises AuditUnavailable, and then the payload must not leave.
+        """
+        seen = context.reader.seen if isinstance(context, Context) else Seen()
+        event = self._event(operation, caller, payload, request)
+        if isinstance(context, Context) and BROKEN in context.reader.statements:
+            event = replace(event, kind=EventKind.BREAK_GLASS)
+        await asyncio.gather(*(self._log.append(one) for one in _events(event, caller, seen, first=first)))
+
+    async def refused(self, caller: Caller | None, code: str, reason: str | None, request: RequestInfo) -> None:
+        """Records a request that is refused as a whole; without a good token it is a failed login."""
+        if code == _AUDIT_UNAVAILABLE:
+            return
+        failed_login = caller is None and code == _UNAUTHENTICATED
+        await self._log.append(
+            Event(
+                kind=EventKind.LOGIN_FAILED if failed_login else EventKind.REFUSAL,
+                result=reason or code,
+                request_id=request.request_id,
+                caller=caller,
+                client_ip=request.client_ip,
+                user_agent=request.user_agent,
+            )
+        )
+
+    def _event(self, operation: Operation, caller: Caller, payload: Mapping[str, Any], request: RequestInfo) -> Event:
+        """The event of a payload, without its patients."""
+        shown, masked = kinds_shown(self._schema, operation.document.whole, operation.name, caller)
+        errors = payload.get("errors")
+        answered = "data" in payload or "hasNext" in payload
+        return Event(
+            kind=_KINDS[operation.node.operation] if answered else EventKind.REFUSAL,
+            result=errors[0]["extensions"]["code"] if errors else OK,
+            request_id=request.request_id,
+            caller=caller,
+            document=operation.document.digest,
+            shown=shown if answered else frozenset(),
+            masked=masked if answered else frozenset(),
+            client_ip=request.client_ip,
+            user_agent=request.user_agent,
+        )
+
+
+def _events(event: Event, caller: Caller, seen: Seen, *, first: bool) -> Iterator[Event]:
+    """One event for the caller's facility, one for each other whose records were read, one for presigned URLs.
+
+    Each has an id of its own, so that the log tells a retry from another event.
+    """
+    news = dict(seen.news())
+    here: frozenset[UUID] = news.pop(caller.facility_id, frozenset())
+    if first or here:
+        kind = EventKind.EXCHANGE if caller.home_facility_id and here else event.kind
+        yield replace(event, kind=kind, patients=here)
+    for facility_id, patients in news.items():
+        away = replace(caller, facility_id=facility_id, home_facility_id=caller.facility_id)
+        yield replace(event, id=uuid4(), kind=EventKind.EXCHANGE, caller=away, patients=patients)
+    if seen.new_urls():
+        yield replace(event, id=uuid4(), kind=EventKind.PRESIGN, patients=seen.of(caller.facility_id))
