@@ -57,7 +57,7 @@ class BreakGlassGrant:
 class BreakGlassEvent:
     """Served from resolvers.break_glass.Granted."""
 
-    grant: BreakGlassGrant | None = field("The grant", phi=None, batch=resolvers.break_glass.grant)
+    grant: BreakGlassGrant | None = field("Grant that was made", phi=None, batch=resolvers.break_glass.grant)
 
 
 GRANTS = (*PAGE, arg("unreviewed", bool, "Only grants that nobody has reviewed", phi=None, default=False))

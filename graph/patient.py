@@ -243,6 +243,7 @@ class Patient(Node):
         phi=None,
         batch=resolvers.audit.of_patients,
         args=(*PAGE, *PERIOD),
+        chart=False,
     )
 
 

@@ -59,6 +59,24 @@ UNRESOLVED = """/* unresolved */
 SELECT u.resource_type, u.element FROM clinical.unresolved_reference AS u
 JOIN clinical.encounter AS e ON e.id = u.resource_id
 WHERE e.facility_id = ANY($1::uuid[])"""
+TREATING = """/* treating */
+SELECT t.facility_id, p.provider_id, count(DISTINCT t.patient_id) AS treated,
+    (SELECT count(*) FROM clinical.registration AS r WHERE r.facility_id = t.facility_id) AS registered
+FROM clinical.care_team AS t
+JOIN clinical.care_team_participant AS p ON p.care_team_id = t.id
+WHERE t.facility_id = ANY($1::uuid[]) AND t.status = 'active' AND p.provider_id IS NOT NULL
+GROUP BY t.facility_id, p.provider_id"""
+LABELLED = """/* labelled */
+SELECT facility_id, unnest(label) AS label FROM clinical.condition WHERE facility_id = ANY($1::uuid[])
+INTERSECT SELECT facility_id, unnest(label) FROM clinical.medication_request"""
+EXCHANGED = """/* exchanged */
+SELECT c.facility_id FROM clinical.consent_rule AS c
+JOIN clinical.encounter AS e ON e.patient_id = c.patient_id AND e.facility_id::text = ANY(c.recipients)
+WHERE c.facility_id = ANY($1::uuid[]) AND c.type = 'permit' AND e.end_time IS NULL AND e.status = 'in-progress'"""
+DENIED = """/* denied */
+SELECT facility_id FROM clinical.consent_rule
+WHERE facility_id = ANY($1::uuid[]) AND type = 'deny' AND (recipients IS NOT NULL OR labels IS NOT NULL)
+GROUP BY facility_id HAVING count(recipients) > 0 AND count(labels) > 0"""
 DATASETS = "SELECT id FROM stored_dataset"
 
 FILLED = frozenset(
@@ -129,6 +147,26 @@ async def test_each_inpatient_has_a_signed_and_amended_note(stores: Stores) -> N
 
 async def test_some_patients_are_registered_at_two_facilities(stores: Stores) -> None:
     assert await stores.clinical.worker_fetch(SHARED_PATIENTS, IDS)
+
+
+async def test_some_providers_treat_some_patients(stores: Stores) -> None:
+    found = await stores.clinical.worker_fetch(TREATING, IDS)
+    few = {row["facility_id"] for row in found if 2 * row["treated"] < row["registered"]}
+    assert few == set(IDS)
+
+
+async def test_each_facility_has_sensitive_conditions_with_their_orders(stores: Stores) -> None:
+    found = {tuple(row) for row in await stores.clinical.worker_fetch(LABELLED, IDS)}
+    assert found >= {(key, label) for key in IDS for label in ("ETH", "HIV", "PSY")}
+    notes = await stores.notes.worker_find(CLINICAL_NOTES, of_network() | {"security": "PSYTHPN"})
+    assert {note["metadata"]["facility_id"] for note in notes} == {str(key) for key in IDS}
+
+
+async def test_some_patients_exchange_and_some_deny(stores: Stores) -> None:
+    exchanged = await stores.clinical.worker_fetch(EXCHANGED, IDS)
+    assert {row["facility_id"] for row in exchanged} == set(IDS[:2])
+    denied = await stores.clinical.worker_fetch(DENIED, IDS)
+    assert {row["facility_id"] for row in denied} == set(IDS)
 
 
 async def test_no_provider_is_booked_twice(stores: Stores) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from graphql import GraphQLField, GraphQLObjectType
 
+from db.caller import Profile
+from db.errors import CostLimitExceeded
 from graph.schema import schema
 from tests.asking import Graph
 from tests.ids import ids_of
-from tests.relations.test_batching import ARGUMENTS, RELATIONS, selection
+from tests.relations.test_batching import ARGUMENTS, ASKED_BY, RELATIONS, selection
 
 GRAPH = schema._schema  # pyright: ignore[reportPrivateUsage] - Strawberry has no public name for it
 
@@ -44,7 +46,12 @@ async def test_bad_values_are_refused_by_name(graph: Graph, kind: str, relation:
     [one] = await ids_of(graph, kind, limit=1)
     for value in values:
         query = f'{{ node(id: "{one}") {{ ... on {kind} {{ {relation}({argument}: {value}) {wanted} }} }} }}'
-        answer = await graph.ask(query)
+        try:
+            answer = await graph.ask(query, ASKED_BY.get(relation, Profile.CLINICIAN))
+        except CostLimitExceeded:  # a page so large is too dear before it is too large
+            assert argument == "first"
+            assert int(value) > 1000
+            continue
         assert answer.codes == [code], value
         assert answer.errors[0]["extensions"]["argument"] == argument
         assert answer.data["node"][relation] is None

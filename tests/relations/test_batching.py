@@ -17,6 +17,7 @@ from graphql import (
     get_nullable_type,
 )
 
+from db.caller import Profile
 from graph.schema import schema
 from tests.asking import Graph
 from tests.ids import ids_of
@@ -25,6 +26,8 @@ GRAPH = schema._schema  # pyright: ignore[reportPrivateUsage] - Strawberry has n
 PARENTS = 25
 ARGUMENTS = {"vitalTrend": '(code: ["8867-4"], from: "2020", to: "2030")'}
 """Arguments of fields that require some."""
+ASKED_BY = {"accessLog": Profile.PRIVACY_OFFICER}
+"""Profile that a relation is for, where it is not a clinician's."""
 
 
 def is_relation(field: GraphQLField) -> bool:
@@ -72,16 +75,17 @@ async def test_one_statement_however_many_parents(graph: Graph, kind: str, relat
     type_ = GRAPH.type_map[kind]
     assert isinstance(type_, GraphQLObjectType)
     field = type_.fields[relation]
-    wanted = f"... on {kind} {{ {relation}{ARGUMENTS.get(relation, '')} {selection(field.type)} }}"
-    ask = "query ({variables}) {{ {nodes} }}"
+    wanted = f"fragment Wanted on {kind} {{ {relation}{ARGUMENTS.get(relation, '')} {selection(field.type)} }}"
+    ask = "query ({variables}) {{ {nodes} }} {wanted}"
 
     async def statements(chosen: Sequence[str]) -> object:
         query = ask.format(
             variables=", ".join(f"$id{n}: ID!" for n in range(len(chosen))),
-            nodes=" ".join(f"n{n}: node(id: $id{n}) {{ {wanted} }}" for n in range(len(chosen))),
+            nodes=" ".join(f"n{n}: node(id: $id{n}) {{ ...Wanted }}" for n in range(len(chosen))),
+            wanted=wanted,
         )
         variables: dict[str, Any] = {f"id{n}": one for n, one in enumerate(chosen)}
-        answer = await graph.ask(query, **variables)
+        answer = await graph.ask(query, ASKED_BY.get(relation, Profile.CLINICIAN), **variables)
         assert answer.errors == [], relation
         assert all(node is not None for node in answer.data.values())
         return answer.statements

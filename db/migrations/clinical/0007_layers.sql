@@ -58,7 +58,7 @@ RESET ROLE;
 CREATE FUNCTION access.is_current(status text, end_time timestamptz) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN end_time IS NULL THEN status IN ('arrived', 'triaged', 'in-progress', 'onleave')
-        ELSE end_time > now() - interval '30 days' AND status NOT IN ('cancelled', 'entered-in-error') END
+        ELSE end_time > now() - interval '30 days' AND status NOT IN ('planned', 'cancelled', 'entered-in-error') END
 $$;
 
 -- Patients with whom a provider, or anybody of a department, or (both NULL) anybody of the facility has a treatment
@@ -195,6 +195,20 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     FROM unnest(patients) AS p
 $$;
 
+-- Whether a caller finds every registered patient, and those too whose consent closes the chart: who treats must find the
+-- patient, who registers must not do so twice, and a privacy officer answers for all.
+CREATE FUNCTION access.finds_all_to(caller access.caller) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT caller.reach IN ('FACILITY', 'RELATIONSHIP') AND caller.patient_id IS NULL
+$$;
+CREATE FUNCTION access.finds_denied_to(caller access.caller) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT caller.home_facility_id IS NULL AND (caller.purpose IN ('TREAT', 'ETREAT', 'PATRQT')
+        OR caller.profile IN ('registrar', 'privacy_officer'))
+$$;
+
+ALTER FUNCTION access.finds_all_to(access.caller) OWNER TO caregraph_search;
+ALTER FUNCTION access.finds_denied_to(access.caller) OWNER TO caregraph_search;
 ALTER FUNCTION access.treated(uuid, uuid, uuid) OWNER TO caregraph_search;
 ALTER FUNCTION access.glass_broken(access.caller) OWNER TO caregraph_search;
 ALTER FUNCTION access.denied_to(access.caller) OWNER TO caregraph_search;
@@ -204,7 +218,8 @@ ALTER FUNCTION access.clearance_to(access.caller, uuid) OWNER TO caregraph_searc
 ALTER FUNCTION access.excepted_for(access.caller) OWNER TO caregraph_search;
 ALTER FUNCTION access.standing_of(access.caller, uuid[]) OWNER TO caregraph_search;
 -- They take any caller: only functions that verify the context may call them.
-REVOKE ALL ON FUNCTION access.treated(uuid, uuid, uuid), access.glass_broken(access.caller), access.denied_to(access.caller),
+REVOKE ALL ON FUNCTION access.finds_all_to(access.caller), access.finds_denied_to(access.caller),
+    access.treated(uuid, uuid, uuid), access.glass_broken(access.caller), access.denied_to(access.caller),
     access.exchanged_to(access.caller), access.reached_by(access.caller), access.clearance_to(access.caller, uuid),
     access.excepted_for(access.caller), access.standing_of(access.caller, uuid[]) FROM PUBLIC;
 
@@ -215,11 +230,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 CREATE FUNCTION access.finds_all() RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT c.reach IN ('FACILITY', 'RELATIONSHIP') AND c.patient_id IS NULL FROM access.context() AS c
+    SELECT access.finds_all_to(access.context())
 $$;
 CREATE FUNCTION access.finds_denied() RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT c.purpose IN ('TREAT', 'ETREAT', 'PATRQT') AND c.home_facility_id IS NULL FROM access.context() AS c
+    SELECT access.finds_denied_to(access.context())
 $$;
 CREATE FUNCTION access.clearance() RETURNS text[]
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ SELECT (access.context()).labels $$;

@@ -60,7 +60,7 @@ INSERT INTO sensitive_code (system, code, label, display) VALUES
 CREATE FUNCTION labels_of(code_system text, code text, translation jsonb) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = clinical, pg_catalog, pg_temp AS $$
 BEGIN
-    IF code IS NULL AND coalesce(translation, '[]') = '[]' THEN
+    IF code IS NULL AND NOT jsonb_path_exists(coalesce(translation, '[]'), '$[*].code') THEN
         RETURN NULL;
     END IF;
     RETURN ARRAY(

@@ -10,8 +10,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     JOIN clinical.registration AS r ON r.patient_id = ANY (patients) AND r.facility_id <> c.facility_id
     JOIN clinical.facility AS f ON f.id = r.facility_id
     WHERE c.home_facility_id IS NULL
-        AND r.patient_id IN (SELECT access.exchanged_to((f.id, c.department_id, c.profile, c.purpose, c.subject, 'EXCHANGE',
-            c.provider_id, c.patient_id, c.facility_id, c.labels, c.lifts)::access.caller))
+        AND EXISTS (
+            SELECT FROM access.exchanged_to((f.id, c.department_id, c.profile, c.purpose, c.subject, 'EXCHANGE',
+                c.provider_id, c.patient_id, c.facility_id, c.labels, c.lifts)::access.caller) AS p
+            WHERE p = r.patient_id)
     ORDER BY r.patient_id, f.code
 $$;
 ALTER FUNCTION access.exchanges(uuid[]) OWNER TO caregraph_search;

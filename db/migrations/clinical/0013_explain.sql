@@ -1,24 +1,6 @@
 -- Explanations: what stands between a caller and one patient's chart, for the caller of a request or, asked by a privacy
 -- officer, for another one of the same facility. The rules are those that the policies use (0007_layers.sql).
 
--- Whether a caller finds patients of this standing at all; the policies ask the same of their own caller.
-CREATE FUNCTION access.finds_all_to(caller access.caller) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT caller.reach IN ('FACILITY', 'RELATIONSHIP') AND caller.patient_id IS NULL
-$$;
-CREATE FUNCTION access.finds_denied_to(caller access.caller) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT caller.purpose IN ('TREAT', 'ETREAT', 'PATRQT') AND caller.home_facility_id IS NULL
-$$;
-CREATE OR REPLACE FUNCTION access.finds_all() RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT access.finds_all_to(access.context())
-$$;
-CREATE OR REPLACE FUNCTION access.finds_denied() RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT access.finds_denied_to(access.context())
-$$;
-
 -- Nothing for a patient who is not registered at the caller's facility. `found`: whether the patient exists for the caller.
 -- `unbroken`: the standing without the grants of break-glass, which name a subject.
 CREATE FUNCTION access.explained_to(caller access.caller, of_patient uuid)
@@ -56,13 +38,10 @@ LANGUAGE sql STABLE SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, pg_tem
     WHERE c.profile = 'privacy_officer' AND c.patient_id IS NULL AND c.home_facility_id IS NULL AND access.by_application()
 $$;
 
-ALTER FUNCTION access.finds_all_to(access.caller) OWNER TO caregraph_search;
-ALTER FUNCTION access.finds_denied_to(access.caller) OWNER TO caregraph_search;
 ALTER FUNCTION access.explained_to(access.caller, uuid) OWNER TO caregraph_search;
 ALTER FUNCTION access.explained(uuid) OWNER TO caregraph_search;
 ALTER FUNCTION access.explained_for(uuid, uuid, text, text, text, text, uuid, uuid, text[], text[]) OWNER TO caregraph_search;
-REVOKE ALL ON FUNCTION access.finds_all_to(access.caller), access.finds_denied_to(access.caller),
-    access.explained_to(access.caller, uuid),
+REVOKE ALL ON FUNCTION access.explained_to(access.caller, uuid),
     access.explained_for(uuid, uuid, text, text, text, text, uuid, uuid, text[], text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION access.explained_for(uuid, uuid, text, text, text, text, uuid, uuid, text[], text[])
     TO caregraph_privacy_officer;

@@ -1,0 +1,154 @@
+"""What is another facility's is like what never was: each root, relation and subscription, found by walking the schema.
+
+Each relation is asked below parents that the caller sees, first those that both facilities see: so none leads out of
+the facility at the first hop, and where none does at one hop, none does at any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from uuid import uuid4
+
+import pytest
+from graphql import FieldNode, TypeInfo, TypeInfoVisitor, Visitor, parse, visit
+
+from db.caller import Profile
+from db.errors import Forbidden, PhiFilterForbidden
+from tests.asking import Answer
+from tests.people import People
+from tests.schema_walk import GRAPH, NODES, Place, fields_of, relations, selection
+from tests.tenancy.asks import Ask, asks, document, lists, of_node
+from tests.tenancy.tenants import ASKERS, HERE, THERE, Scene, Tenants, broken, bytes_of, never
+
+PARENTS = 10
+"""Parents of each type below which a relation is asked."""
+BELOW_NODES = [place for place in relations() if place.owner in NODES]
+
+
+async def _granted(pair: Tenants, at: int) -> None:
+    """Somebody breaks the glass of a patient of a facility."""
+    patient = await People(pair.graph.stores).patient(pair.graph.facilities[at].id)
+    nobody, made = uuid4(), pair.scenes[at]
+    await broken(pair.graph, at, Scene(nobody, nobody, patient, "", "", "", made.subject))
+
+
+EVENTS: Mapping[str, Callable[[Tenants, int], Awaitable[None]]] = {"breakGlassGranted": _granted}
+"""What makes each subscription tell something at a facility."""
+
+
+@pytest.mark.parametrize("ask", asks(), ids=str)
+async def test_what_is_elsewhere_is_like_what_never_was(pair: Tenants, ask: Ask) -> None:
+    """Same bytes and same statements, for who at home gets it."""
+    caller = pair.graph.caller(await pair.asker(ask), HERE)
+    there = await pair.ask(ask, caller, HERE, await pair.value(ask.kind, THERE))
+    unknown = await pair.ask(ask, caller, HERE, never(ask.kind))
+    assert bytes_of(there) == bytes_of(unknown)
+    assert there.statements == unknown.statements
+
+
+@pytest.mark.parametrize("root", lists(), ids=str)
+async def test_lists_hold_nothing_of_elsewhere(pair: Tenants, root: Place) -> None:
+    more = {"first": 100} if "first" in root.arguments else {}
+    here, there = [await _first_who_may(pair, root, at, more) for at in (HERE, THERE)]
+    assert pair.found_in(here) == []
+    if root.gives.name != "ResearchDatasetConnection" and not there.errors:
+        assert pair.found_in(there) != [], "asked at home it shows something"
+
+
+async def _first_who_may(pair: Tenants, root: Place, at: int, more: Mapping[str, object]) -> Answer:
+    for profile in ASKERS:
+        answer = await pair.listed(root, pair.graph.caller(profile, at), **more)
+        if "FORBIDDEN" not in answer.codes:
+            return answer
+    raise AssertionError(f"say who may ask {root}")
+
+
+@pytest.mark.parametrize("place", BELOW_NODES, ids=str)
+async def test_relations_lead_to_nothing_of_elsewhere(pair: Tenants, place: Place) -> None:
+    query, asked = of_node(place), 0
+    for parent in pair.parents[place.owner][:PARENTS]:
+        for profile in ASKERS:
+            try:
+                answer = await pair.graph.ask(query, profile, HERE, id=parent)
+            except PhiFilterForbidden:  # this profile may not ask by a code
+                continue
+            assert pair.found_in(answer) == []
+            asked += answer.errors == [] and answer.data["node"] is not None
+    assert asked, f"say who may ask {place}"
+
+
+async def test_presigned_urls_name_the_own_facility(pair: Tenants) -> None:
+    """Who gets a URL gets one of the own prefix; who asks for another's instance gets none, and nothing is signed."""
+    query = "query($id: ID!) { node(id: $id) { ... on ImagingInstance { presignedUrl } } }"
+    own = await pair.graph.ask(query, facility=HERE, id=await pair.value("ImagingInstance", HERE))
+    assert f"imaging/{pair.graph.facilities[HERE].id}/" in own.data["node"]["presignedUrl"]
+    theirs = await pair.value("ImagingInstance", THERE)
+    foreign = await pair.graph.ask(query, facility=HERE, id=theirs)
+    assert foreign.data == {"node": None}
+    home = await pair.graph.ask(query, facility=THERE, id=theirs)
+    key = home.data["node"]["presignedUrl"].partition("?")[0]
+    session = pair.graph.stores.archive.session(pair.graph.caller(facility=HERE), lambda store, name: None)
+    for path in (key[key.index("imaging/") :], f"imaging/{pair.graph.facilities[THERE].id}/{uuid4()}/1.dcm"):
+        with pytest.raises(Forbidden):
+            await session.presigned_get(path, 60)
+
+
+@pytest.mark.parametrize("root", fields_of(GRAPH.subscription_type), ids=str)
+async def test_subscriptions_tell_nothing_of_elsewhere(pair: Tenants, root: Place) -> None:
+    """Events of both facilities happen, those of the other one first; only the own are told."""
+    assert root.name in EVENTS, f"say what makes {root} tell something"
+    assert not root.arguments, f"say how to ask {root}"
+    query = f"subscription {{ {root.name} {selection(root.field.type)} }}"
+    caller = pair.graph.caller(Profile.PRIVACY_OFFICER, HERE)
+    async with aclosing(pair.graph.subscribe_as(caller, query)) as told:
+        waiting = asyncio.ensure_future(anext(told))
+        while not waiting.done():  # nobody is told of what was before they listened
+            for at in (THERE, HERE):
+                await EVENTS[root.name](pair, at)
+            await asyncio.wait([waiting], timeout=0.5)
+        message = waiting.result()
+    assert message.errors == []
+    assert pair.scenes[HERE].subject in bytes_of(message).decode()
+    assert pair.found_in(message) == []
+
+
+class _Coordinates(Visitor):
+    """Collects the fields that a document selects."""
+
+    def __init__(self, info: TypeInfo, found: set[str]) -> None:
+        super().__init__()
+        self._info, self._found = info, found
+
+    def enter_field(self, node: FieldNode, *_args: object) -> None:
+        """Adds its coordinate."""
+        parent = self._info.get_parent_type()
+        if parent:
+            self._found.add(f"{parent.name}.{node.name.value}")
+
+
+def test_every_relation_is_asked_and_how_many(capsys: pytest.CaptureFixture[str]) -> None:
+    """A relation that no query of this walk selects would go unnoticed."""
+    queries = [document(root, {name: None for name in root.required}) for root in lists()]
+    queries += [document(ask.root, {name: None for name in (*ask.root.required, ask.argument)}) for ask in asks()]
+    queries += [of_node(place) for place in BELOW_NODES]
+    queries += [f"subscription {{ {p.name} {selection(p.field.type)} }}" for p in fields_of(GRAPH.subscription_type)]
+    found: set[str] = set()
+    for query in queries:
+        info = TypeInfo(GRAPH)
+        visit(parse(query), TypeInfoVisitor(info, _Coordinates(info, found)))
+    roots = [str(p) for t in (GRAPH.query_type, GRAPH.mutation_type, GRAPH.subscription_type) for p in fields_of(t)]
+    assert {*map(str, relations()), *roots} - found == set()
+    counts = {
+        "roots": len(roots),
+        "asks": len(asks()),
+        "lists": len(lists()),
+        "relations": len(BELOW_NODES),
+    }
+    with capsys.disabled():
+        print(f"\ncross-tenant: {counts}")
+    assert counts["roots"] >= 18
+    assert counts["asks"] >= 40
+    assert counts["lists"] >= 8
+    assert counts["relations"] >= 100
