@@ -116,13 +116,15 @@ def decoded(text: str) -> str:
 
 
 def signs_in(text: str, kinds: Sequence[Phi] = tuple(Phi)) -> list[str]:
-    """Signs of values of these kinds that occur in a text, also inside its cursors."""
-    whole = decoded(text)
-    return [sign for kind in kinds for sign in SIGNS[kind] if sign in whole]
+    """Signs of values of these kinds that occur in a text, in capitals or not, also inside its cursors."""
+    whole = decoded(text).lower()
+    return [sign for kind in kinds for sign in SIGNS[kind] if sign.lower() in whole]
 
 
 def hidden_in(text: str, view: View) -> list[str]:
     """Signs of values in a text that a view does not show."""
     hidden = [kind for kind in Phi if view.forms[kind] is not Form.SHOW]
-    scrubbed = {NOTE} if view.forms[Phi.FREE_TEXT] is Form.SCRUB else set[str]()
-    return [sign for sign in signs_in(text, hidden) if sign not in scrubbed]
+    form = view.forms[Phi.FREE_TEXT]
+    # Who reads notes reads what their author put into them.
+    rest = text.replace(NOTE_TEXT, "") if form is Form.SHOW else text
+    return [sign for sign in signs_in(rest, hidden) if form is not Form.SCRUB or sign != NOTE]

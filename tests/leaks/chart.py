@@ -111,7 +111,7 @@ class Chart:
         for position, kind in enumerate(IDENTIFIER_KINDS if table == "patient_identifier" else [None]):
             given = self._given(table) | {"position": position} | ({"kind": kind.value} if kind else {})
             row = {one["column_name"]: _value(self, one, kind) for one in columns if one["kind"] != "NONE"}
-            row |= {one["column_name"]: given[one["column_name"]] for one in columns if one["column_name"] in given}
+            row |= {one["column_name"]: given[one["column_name"]] for one in columns if _is_given(one, given)}
             names, places = ", ".join(f'"{name}"' for name in row), ", ".join(f"${n + 1}" for n in range(len(row)))
             sql: Any = f'INSERT INTO {database}."{table}" ({names}) VALUES ({places})'
             await getattr(self.stores, database).worker_fetch(sql, *row.values())
@@ -170,6 +170,12 @@ async def declared(settings: Settings, database: str) -> dict[str, list[asyncpg.
 
 def _kind_of(columns: Sequence[asyncpg.Record], name: str) -> str | None:
     return next((column["kind"] for column in columns if column["column_name"] == name), None)
+
+
+def _is_given(column: asyncpg.Record, given: Mapping[str, Any]) -> bool:
+    """Whether a value is given for a column; a protected status is a canary like other facts."""
+    name = column["column_name"]
+    return name in given and (column["kind"] == "NONE" or name != "status")
 
 
 def _value(chart: Chart, column: asyncpg.Record, identifier: Phi | None) -> Any:

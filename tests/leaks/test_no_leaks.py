@@ -30,7 +30,7 @@ CALLERS = [(role, purpose) for role in ROLES.values() for purpose in purposes_of
 SLOW = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
 SOME = settings(max_examples=40, deadline=None, database=None, derandomize=True, suppress_health_check=SLOW)
 ROWS = "SELECT to_jsonb(t) AS row FROM {table} AS t WHERE {column} = $1"
-SIGN = re.compile("|".join(re.escape(sign) for signs in SIGNS.values() for sign in signs))
+SIGN = re.compile("|".join(re.escape(sign) for signs in SIGNS.values() for sign in signs), re.IGNORECASE)
 UNSEEN = {Phi.VEHICLE, Phi.BIOMETRIC, Phi.PHOTO, Phi.IP_ADDRESS}
 """Kinds that no column is declared with."""
 
