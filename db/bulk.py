@@ -5,6 +5,7 @@ SQL identifiers come from TABLES alone; values are COPY data or parameters.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ Key = tuple[Any, ...]
 
 WORDINGS = ("code_display", "code_text")
 """Columns in which rows of the same concept may differ."""
+
+ACTOR = f"{WORKER} of uid {os.getuid()}"
+"""Who writes, in the record of changes: the login, and whose process it is."""
 
 REFUSALS = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
 """What the server says of a row that it can't hold."""
@@ -310,7 +314,9 @@ class Bulk:
     async def _begun(self, database: str) -> asyncpg.Connection:
         with _mapped(database):
             if database not in self._connections:
-                self._connections[database] = await asyncpg.connect(self._urls[database], timeout=30)
+                self._connections[database] = await asyncpg.connect(
+                    self._urls[database], timeout=30, server_settings={"app.actor": ACTOR}
+                )
                 await _set_codec(self._connections[database])
             if database not in self._open:
                 self._open[database] = self._connections[database].transaction()

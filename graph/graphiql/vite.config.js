@@ -27,8 +27,6 @@ export default defineConfig({
     chunkSizeWarningLimit: 2000,
     modulePreload: false,
     rollupOptions: {
-      // The toolkit imports it only for subscriptions over WebSocket, which this page never opens.
-      external: ["graphql-ws"],
       output: { inlineDynamicImports: true },
     },
   },

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -19,7 +21,10 @@ pytestmark = [
 
 FIRST_PATIENT = "query FirstPatient { patients(first: 1) { edges { node { id birthDate name { family } } } } }"
 
-EXAMPLE_TABS = ["Chart", "Ward", "Trends", "Notes", "Imaging"]
+EXAMPLE_TABS = ["Chart", "Ward", "Trends", "Notes", "Imaging", "Charts"]
+
+REASON = "Unconscious in the emergency department"
+BREAK_GLASS = f'mutation ($id: ID!) {{ breakGlass(patient: $id, reason: "{REASON}") {{ id }} }}'
 
 _EDITOR = "document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror"
 _ANSWER = "document.querySelector('.result-window .CodeMirror').CodeMirror"
@@ -151,3 +156,26 @@ async def test_nothing_is_kept_and_no_query_is_in_a_url(api: Api, page: Page) ->
     assert kept == [0, 0, "", 0, 0]
     assert await page.evaluate("location.href") == f"{api.url}/graphiql"
     assert [url for url in page.requests if urlsplit(url).query or urlsplit(url).fragment] == []
+
+
+async def test_privacy_officer_watches_the_glass_break(api: Api, page: Page) -> None:
+    """A subscription is told, over the page's own socket, of what another caller does meanwhile."""
+    await choose_persona(page, "privacy")
+    facility = await page.evaluate("document.querySelector('select[name=facility]').value")
+    watch = "subscription Watch { breakGlassGranted { grant { reason } } }"
+    await page.evaluate(f"void ({_EDITOR}.setValue({json.dumps(watch)}), {_ANSWER}.setValue(''))")
+    await page.wait_for(f"{_EDITOR}.operationName === 'Watch'")
+    await page.click(".graphiql-execute-button")
+    async with aiohttp.ClientSession(api.url) as http:
+        async with http.post("/demo/token", json={"persona": "physician", "facility": facility}) as issued:
+            http.headers["Authorization"] = f"Bearer {(await issued.json())['token']}"
+        async with http.post("/graphql", json={"query": "{ patients(first: 1) { nodes { id } } }"}) as found:
+            patient = (await found.json())["data"]["patients"]["nodes"][0]["id"]
+        for _ in range(100):  # nobody says when the officer's page listens
+            async with http.post("/graphql", json={"query": BREAK_GLASS, "variables": {"id": patient}}) as answered:
+                assert "errors" not in await answered.json()
+            if REASON in str(await page.evaluate(f"{_ANSWER}.getValue()")):
+                break
+            await asyncio.sleep(0.2)
+    assert REASON in str(await page.evaluate(f"{_ANSWER}.getValue()"))
+    assert await page.violations() == []

@@ -21,6 +21,7 @@ NOTE = "Zq7NOTE"
 """Word of clinical notes that identifies nobody, so that scrubbing leaves it."""
 TEXT: Mapping[Phi, str] = {kind: f"Zq7{kind.value}" for kind in Phi} | {
     Phi.SSN: SSN,
+    Phi.PHONE: "(617) 555-9173",
     Phi.LICENSE_NUMBER: "Zq7LICENSE_NUMBER8812",
     Phi.EMAIL: "Zq7EMAIL@example.org",
     Phi.DATE: DAY,
@@ -28,6 +29,7 @@ TEXT: Mapping[Phi, str] = {kind: f"Zq7{kind.value}" for kind in Phi} | {
 """Text of each kind, as a store holds it."""
 SIGNS: Mapping[Phi, Sequence[str]] = {kind: [f"Zq7{kind.value}"] for kind in Phi} | {
     Phi.SSN: ["911-61"],
+    Phi.PHONE: ["555-9173"],
     Phi.DATE: ["1961-07"],
     Phi.GEOGRAPHY: ["Zq7GEOGRAPHY", "02139-77", '"02139'],
     Phi.CLINICAL: ["Zq7CLINICAL", "773109", "c11c11c1-"],
@@ -35,8 +37,8 @@ SIGNS: Mapping[Phi, Sequence[str]] = {kind: [f"Zq7{kind.value}"] for kind in Phi
 }
 """What of a kind no masked form shows: not a year, the last four of a number, or three digits of a postal code."""
 NOTE_TEXT = (
-    f"{NOTE}: {TEXT[Phi.NAME]} came on {DAY}. MRN {TEXT[Phi.MEDICAL_RECORD_NUMBER]}, SSN {SSN}, "
-    f"phone {TEXT[Phi.PHONE]}, lives in {TEXT[Phi.GEOGRAPHY]}."
+    f"The patient reports {NOTE} and pain in the left knee. {TEXT[Phi.NAME]} was seen on {DAY} with her mother, "
+    f"MRN {TEXT[Phi.MEDICAL_RECORD_NUMBER]}, SSN {SSN}, phone {TEXT[Phi.PHONE]}, and lives in {TEXT[Phi.GEOGRAPHY]}."
 )
 _ENCODED = re.compile(r"[A-Za-z0-9_-]{24,}")
 

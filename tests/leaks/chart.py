@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -58,6 +58,10 @@ FIRST = (
 CATALOGUE = """
 WITH medication AS (INSERT INTO clinical.medication (id, code_system, code) VALUES ($1, 'http://example.org', $3))
 INSERT INTO clinical.lab_test (id, code_system, code) VALUES ($2, 'http://example.org', $3)"""
+COUNTED = ("encounters", "conditions", "procedures", "medication_requests")
+"""What a patient summary counts."""
+OF_STAFF = {"amendments[].author"}
+"""Parts of a protected path that name staff, whom no kind protects."""
 NOT_TEXTUAL = {"allergy_intolerance.no_known_allergy"}
 """Columns that can hold no canary: true or false."""
 WHERE_PATIENT = {"patient": "id", "imaging_series": "facility_id", "imaging_instance": "facility_id"}
@@ -221,11 +225,13 @@ def _built(collection: Collection, schema: Mapping[str, Any], path: str, inherit
         return {key: _built(collection, one, f"{dot}{key}", kind) for key, one in schema["properties"].items()}
     if name == "object":
         if "additionalProperties" in schema:
-            return {"conditions": int(NUMBER)}
+            return dict.fromkeys(COUNTED, int(NUMBER))
         days = {inner.rpartition(".")[2]: DAY for inner in collection.kinds if inner.startswith(f"{path}.")}
         return concept() | {"measure": concept(), "detailString": TEXT[Phi.CLINICAL]} | days
     if name == "date":
-        return INSTANT
+        return INSTANT if kind else datetime(2020, 1, 1, tzinfo=UTC)
+    if path in OF_STAFF:
+        return "Dr. Ada Park"
     if "pattern" in schema:
         return str(clinical_id() if kind is Phi.CLINICAL else uuid4())
     if kind is Phi.FREE_TEXT and collection.name == "clinical_notes":

@@ -8,10 +8,17 @@ function useBusy() {
   return isFetching || isSubscribed;
 }
 
+/** Whether the operation at hand only reads once: nothing else is done again by itself, least of all as somebody else. */
+function isQuery(editor) {
+  const operations = editor?.operations ?? [];
+  const current = operations.find(({ name }) => name?.value === editor.operationName) ?? operations[0];
+  return current?.operation === "query";
+}
+
 /** A function that drops every answer on screen (they were another caller's) and asks the current query again if it had one. */
 function useAskAgain() {
   const [callers, setCallers] = useState(0);
-  const { responseEditor, tabs, updateActiveTabValues } = useEditorContext({ nonNull: true });
+  const { queryEditor, responseEditor, tabs, updateActiveTabValues } = useEditorContext({ nonNull: true });
   const { run } = useExecutionContext({ nonNull: true });
   const introspect = useSchemaStore((store) => store.introspect);
   const busy = useBusy();
@@ -29,7 +36,7 @@ function useAskAgain() {
     responseEditor.setValue("");
     updateActiveTabValues({ response: null });
     introspect();
-    if (answered && !busy) {
+    if (answered && !busy && isQuery(queryEditor)) {
       run();
     }
   }, [callers]);

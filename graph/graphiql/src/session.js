@@ -1,5 +1,6 @@
 // Who asks: the bearer token of this page, in memory only, and the requests that carry it.
 import { createGraphiQLFetcher } from "@graphiql/toolkit";
+import { createClient } from "graphql-ws";
 
 const DEFAULT_PERSONA = "physician";
 
@@ -58,8 +59,20 @@ async function fetchAsCaller(url, options) {
   return fetch(url, { ...options, headers });
 }
 
+// Subscriptions: a socket for as long as one runs, opened as whoever is the caller then.
+const socket = createClient({
+  url: `${location.origin.replace(/^http/, "ws")}/graphql`,
+  lazy: true,
+  retryAttempts: 0,
+  connectionParams: async () => {
+    const bearer = await token;
+    return bearer ? { Authorization: `Bearer ${bearer}` } : {};
+  },
+});
+
 export const fetcher = createGraphiQLFetcher({
   url: "/graphql",
+  wsClient: socket,
   fetch: fetchAsCaller,
   headers: { accept: "application/graphql-response+json, application/json, multipart/mixed" },
 });
