@@ -82,6 +82,25 @@ async def test_psychotherapy_notes_open_only_for_the_roles_that_the_policy_names
         assert ("73211009" in codes_of(answer)) == seen, role
 
 
+DENIALS = {
+    "for treatment": ({"type": "deny", "purpose": [{"code": "TREAT"}]}, True),
+    "altogether": ({"type": "deny"}, False),
+}
+
+
+@pytest.mark.parametrize("denial", DENIALS)
+async def test_it_lifts_a_denial_for_treatment_and_none_altogether(graph: Graph, denial: str) -> None:
+    """Saying ETREAT lifts nothing: only a grant does, which somebody reviews."""
+    provision, lifted = DENIALS[denial]
+    caller, patient = consultant(graph, role="physician"), await patient_of(graph)
+    await People(graph.stores).consent(caller.facility_id, UUID(patient.partition("/")[2]), **provision)
+    for asking in (caller, replace(caller, purpose=PurposeOfUse.ETREAT)):
+        answer = await graph.ask_as(asking, CHART, id=patient)
+        assert [error["extensions"]["reason"] for error in answer.errors] == ["CONSENT"] * 3
+    assert (await graph.ask_as(caller, BREAK, patient=patient, reason=REASON)).errors == []
+    assert (await graph.ask_as(caller, CHART, id=patient)).codes == ([] if lifted else ["SUPPRESSED"] * 3)
+
+
 async def test_a_grant_ends(graph: Graph) -> None:
     caller, patient = consultant(graph), await patient_of(graph)
     made = await graph.ask_as(caller, BREAK, patient=patient, reason=REASON)

@@ -102,7 +102,13 @@ LANGUAGE sql STABLE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_te
         AND g.expires_at > clock_timestamp() AND g.closed_at IS NULL AND caller.home_facility_id IS NULL
 $$;
 
--- Whether a rule of a consent is about this caller now; under a broken glass the purpose is ETREAT.
+-- For what a caller asks about one patient: ETREAT under a broken glass, and only then; who says ETREAT without one treats.
+CREATE FUNCTION access.purpose_for(caller access.caller, broken boolean) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN broken THEN 'ETREAT' WHEN caller.purpose = 'ETREAT' THEN 'TREAT' ELSE caller.purpose END
+$$;
+
+-- Whether a rule of a consent is about this caller now.
 CREATE FUNCTION access.applies(rule clinical.consent_rule, caller access.caller, purpose text) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT (rule.purposes IS NULL OR purpose = ANY (rule.purposes))
@@ -117,8 +123,7 @@ LANGUAGE sql STABLE SECURITY DEFINER ROWS 100 SET search_path = pg_catalog, pg_t
     SELECT c.patient_id
     FROM clinical.consent_rule AS c
     WHERE c.facility_id = caller.facility_id AND c.type = 'deny' AND c.labels IS NULL AND caller.profile <> 'patient'
-        AND access.applies(c, caller, CASE WHEN c.patient_id IN (SELECT access.glass_broken(caller)) THEN 'ETREAT'
-            ELSE caller.purpose END)
+        AND access.applies(c, caller, access.purpose_for(caller, c.patient_id IN (SELECT access.glass_broken(caller))))
 $$;
 
 -- Patients who let the caller's own facility, where they are registered and treated, see this facility's records.
@@ -129,7 +134,7 @@ LANGUAGE sql STABLE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_te
     JOIN clinical.registration AS here ON here.facility_id = caller.facility_id AND here.patient_id = c.patient_id
     JOIN clinical.registration AS home ON home.facility_id = caller.home_facility_id AND home.patient_id = c.patient_id
     WHERE c.facility_id = caller.facility_id AND c.type = 'permit' AND c.labels IS NULL
-        AND c.recipients @> ARRAY[caller.home_facility_id::text] AND access.applies(c, caller, caller.purpose)
+        AND c.recipients @> ARRAY[caller.home_facility_id::text] AND access.applies(c, caller, access.purpose_for(caller, false))
         AND caller.purpose IN ('TREAT', 'ETREAT')
         AND (c.patient_id IN (SELECT access.treated(caller.home_facility_id, caller.provider_id, caller.department_id))
             OR caller.provider_id IS NULL AND caller.department_id IS NULL AND EXISTS (
@@ -166,7 +171,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         SELECT c.type, c.labels
         FROM clinical.consent_rule AS c, glass
         WHERE c.facility_id = caller.facility_id AND c.patient_id = of_patient AND c.labels IS NOT NULL
-            AND access.applies(c, caller, CASE WHEN glass.broken THEN 'ETREAT' ELSE caller.purpose END)
+            AND access.applies(c, caller, access.purpose_for(caller, glass.broken))
     )
     SELECT coalesce(array_agg(DISTINCT label), '{}')
     FROM (
