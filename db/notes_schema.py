@@ -229,7 +229,7 @@ PATIENT_SUMMARIES = Collection(
     kinds={
         "_id": None,
         "metadata": None,
-        "updated": None,
+        "updated": Phi.DATE,
         "active_conditions": Phi.CLINICAL,
         "active_conditions[].onset": Phi.DATE,
         "active_medications": Phi.CLINICAL,

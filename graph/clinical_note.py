@@ -83,7 +83,7 @@ class NoteAmendment:
     """Served from the dicts of `amendments`."""
 
     time: FhirDateTime | None = field("Time of the amendment", phi=Phi.DATE)
-    author: str | None = field("Name of who amended the note", phi=None)
+    author: str | None = field("Name of who amended the note", phi=Phi.FREE_TEXT)
     reason: str | None = field("Reason of the amendment", phi=Phi.FREE_TEXT, scrubs=True)
     text: str | None = field("Text that was added", phi=Phi.FREE_TEXT, scrubs=True)
 

@@ -83,9 +83,7 @@ class SummaryCounts:
 class PatientSummary:
     """Served from PatientSummaryRow."""
 
-    updated: FhirDateTime = field(
-        "When the summary last changed", phi=None, value=lambda row: row.updated.isoformat(timespec="seconds")
-    )
+    updated: FhirDateTime | None = field("When the summary last changed", phi=Phi.DATE)
     active_conditions: list[SummaryCondition] | None = field("Active conditions, newest first", phi=Phi.CLINICAL)
     active_medications: list[SummaryMedication] | None = field("Active medications, newest first", phi=Phi.CLINICAL)
     allergies: list[SummaryAllergy] | None = field("Allergies of the patient, newest first", phi=Phi.CLINICAL)

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from db.notes_schema import PATIENT_SUMMARIES
+from db.policy import Phi, shows
 from loaders.reader import Reader
 
 
@@ -17,7 +18,8 @@ class PatientSummaryRow:
     """One document of patient_summaries."""
 
     patient_id: UUID
-    updated: datetime
+    updated: str
+    """Instant in seconds; its year alone where dates are masked."""
     active_conditions: list[dict[str, Any]] | None
     active_medications: list[dict[str, Any]] | None
     allergies: list[dict[str, Any]] | None
@@ -33,7 +35,7 @@ async def summary_of_patients(reader: Reader, ids: Sequence[UUID]) -> Mapping[UU
         patient_id = UUID(document["metadata"]["patient_id"])
         rows[patient_id] = PatientSummaryRow(
             patient_id=patient_id,
-            updated=document["updated"],
+            updated=_instant(reader, document["updated"]),
             active_conditions=document.get("active_conditions"),
             active_medications=document.get("active_medications"),
             allergies=document.get("allergies"),
@@ -41,3 +43,8 @@ async def summary_of_patients(reader: Reader, ids: Sequence[UUID]) -> Mapping[UU
             counts=document.get("counts"),
         )
     return rows
+
+
+def _instant(reader: Reader, time: datetime) -> str:
+    """A masked instant is the start of its year: written out it could be mistaken for a value."""
+    return time.isoformat(timespec="seconds") if shows(reader.caller, Phi.DATE) else f"{time:%Y}"

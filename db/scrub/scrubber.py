@@ -149,10 +149,10 @@ class Unscrubbed:
 
 TEXTS = ("text", "sections", "amendments")
 """Fields of a document that are scrubbed."""
-KEPT = ("time", "author")
-"""Parts of an amendment that are no free text."""
-DROPPED = ("code",)
-"""Part of a section that carries words beside a code."""
+KEPT = ("time",)
+"""Part of an amendment that is no free text."""
+DROPPED = ("code", "author")
+"""Part of a section that carries words beside a code, and who amended: that may be the patient."""
 
 
 def _scrubbed(value: object, seeds: Seeds) -> object:

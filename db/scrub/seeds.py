@@ -110,10 +110,12 @@ def _identifier(value: str) -> str | None:
 
 
 def _contact(value: str) -> str | None:
-    """Pattern of a telephone number, with or without its country, or of an address as it stands."""
+    """Pattern of a telephone number, with or without its country, or of what is none as it stands."""
     if "@" in value or "/" in value:
         return re.escape(folded(value.strip()))
     digits = re.sub(r"\D", "", folded(value))
+    if len(digits) < IDENTIFIER_MIN:
+        return _sequence(value, IDENTIFIER_MIN)
     return _spelled(digits[-10:] if len(digits) > 10 else digits, IDENTIFIER_MIN)
 
 

@@ -17,6 +17,7 @@ from db.stores import Stores
 from tests.conftest import MINUTES, POPULATION
 from workers.demo import load
 from workers.network.facilities import FACILITIES
+from workers.summarize import summarize
 
 pydicom: Any = importlib.import_module("pydicom")
 
@@ -200,6 +201,7 @@ async def test_a_second_load_does_nothing(network: Settings) -> None:
 
 
 async def test_an_interrupted_load_is_repeated_without_duplicates(network: Settings, stores: Stores) -> None:
+    await summarize(network)  # a load does so for all patients, those of other tests too
     before = await content(stores)
     datasets: Sequence[Any] = await stores.warehouse.worker_execute(DATASETS)
     await stores.clinical.worker_fetch(FORGET)

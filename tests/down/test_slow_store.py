@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from db.guard import FAILURES_MAX, PAUSE_S
 from db.stores import Stores
-from tests.asking import Graph
+from tests.asking import REQUEST, Graph
 from tests.down.test_store_down import CHART, FIELDS
 from workers.embedded.stores import Stores as Embedded
 
@@ -42,8 +42,8 @@ async def patient_id(graph: Graph) -> str:
 
 @pytest_asyncio.fixture
 async def hurried(graph: Graph) -> AsyncIterator[Graph]:
-    """The graph with a deadline of one second for each store, over connections of its own."""
-    settings = replace(graph.settings, store_timeout_s=1)
+    """The graph with a deadline of three seconds for each store, over connections of its own."""
+    settings = replace(graph.settings, store_timeout_s=3)
     stores = Stores(settings)
     yield Graph(settings, stores, graph.facilities)
     await stores.close()
@@ -95,7 +95,7 @@ async def test_a_deferred_part_does_not_hold_up_the_rest(embedded: Embedded, hur
     engine: Any = hurried._engine  # pyright: ignore[reportPrivateUsage] - Graph asks for whole answers only
     operation = engine.prepare(DEFERRED, None)
     with hanging(embedded, "vitals"):
-        run = engine.run(operation, {"id": patient_id}, hurried.caller(), "test", incremental=True)
+        run = engine.run(operation, {"id": patient_id}, hurried.caller(), REQUEST, incremental=True)
         initial, *later = [payload async for payload in run]
     assert initial["data"]["patient"]["name"]
     assert "vitalSigns" not in initial["data"]["patient"]

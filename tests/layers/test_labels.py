@@ -156,7 +156,7 @@ async def test_a_code_implies_its_labels(hospital: Hospital, code: str, expected
         (ORDER, DRUG, RXNORM, "860975", []),
         (ORDER, DRUG, None, None, None),
         (RESULT, TEST, LOINC, "20447-9", ["HIV"]),
-        (RESULT, TEST, LOINC, "2345-7", []),
+        (RESULT, TEST, LOINC, "0-0", []),
     ],
 )
 async def test_a_drug_or_a_test_implies_the_labels_of_its_rows(

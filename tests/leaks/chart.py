@@ -60,8 +60,6 @@ WITH medication AS (INSERT INTO clinical.medication (id, code_system, code) VALU
 INSERT INTO clinical.lab_test (id, code_system, code) VALUES ($2, 'http://example.org', $3)"""
 COUNTED = ("encounters", "conditions", "procedures", "medication_requests")
 """What a patient summary counts."""
-OF_STAFF = {"amendments[].author"}
-"""Parts of a protected path that name staff, whom no kind protects."""
 NOT_TEXTUAL = {"allergy_intolerance.no_known_allergy"}
 """Columns that can hold no canary: true or false."""
 WHERE_PATIENT = {"patient": "id", "imaging_series": "facility_id", "imaging_instance": "facility_id"}
@@ -230,8 +228,6 @@ def _built(collection: Collection, schema: Mapping[str, Any], path: str, inherit
         return concept() | {"measure": concept(), "detailString": TEXT[Phi.CLINICAL]} | days
     if name == "date":
         return INSTANT if kind else datetime(2020, 1, 1, tzinfo=UTC)
-    if path in OF_STAFF:
-        return "Dr. Ada Park"
     if "pattern" in schema:
         return str(clinical_id() if kind is Phi.CLINICAL else uuid4())
     if kind is Phi.FREE_TEXT and collection.name == "clinical_notes":

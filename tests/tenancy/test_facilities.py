@@ -20,7 +20,7 @@ from tests.asking import Answer
 from tests.people import People
 from tests.schema_walk import GRAPH, NODES, Place, fields_of, relations, selection
 from tests.tenancy.asks import Ask, asks, document, lists, of_node
-from tests.tenancy.tenants import ASKERS, HERE, THERE, Scene, Tenants, broken, bytes_of, never
+from tests.tenancy.tenants import ASKERS, HERE, THERE, Scene, Tenants, broken, bytes_of, looked_up, never
 
 PARENTS = 10
 """Parents of each type below which a relation is asked."""
@@ -77,6 +77,18 @@ async def test_relations_lead_to_nothing_of_elsewhere(pair: Tenants, place: Plac
             assert pair.found_in(answer) == []
             asked += answer.errors == [] and answer.data["node"] is not None
     assert asked, f"say who may ask {place}"
+
+
+async def test_the_access_log_of_a_patient_of_both_names_who_asked_at_home(pair: Tenants) -> None:
+    """Both asked a moment ago: the log is newest first, and this walk fills it."""
+    query = "query($id: ID!) { patient(id: $id) { accessLog { nodes { subject } } } }"
+    patient = pair.parents["Patient"][0]
+    for at, made in enumerate(pair.scenes):
+        await looked_up(pair.graph, at, made, patient)
+    for at in (THERE, HERE):
+        answer = await pair.graph.ask(query, Profile.PRIVACY_OFFICER, at, id=patient)
+        subjects = {node["subject"] for node in answer.data["patient"]["accessLog"]["nodes"]}
+        assert subjects & {made.subject for made in pair.scenes} == {pair.scenes[at].subject}
 
 
 async def test_presigned_urls_name_the_own_facility(pair: Tenants) -> None:
