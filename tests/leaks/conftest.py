@@ -16,10 +16,10 @@ from workers.embedded.stores import Stores as Embedded
 
 
 @pytest_asyncio.fixture(scope="session")
-async def chart(configured: Settings) -> AsyncIterator[Chart]:
+async def chart(network: Settings) -> AsyncIterator[Chart]:
     """A patient each of whose values is a canary."""
-    stores = Stores(configured)
-    made = Chart(configured, stores)
+    stores = Stores(network)
+    made = Chart(network, stores)
     await made.write()
     yield made
     await stores.close()

@@ -201,5 +201,5 @@ def test_authors_and_amendments_are_scrubbed_as_well() -> None:
     assert scrubbed == {
         "text": "[NAME] it over; calm.",
         "sections": [{"title": "Note of [NAME]", "code": None, "text": "calm"}],
-        "amendments": [{"time": "2020-01-01", "author": "Qwx Vbn", "reason": "[NAME] was wrong", "text": "not calm"}],
+        "amendments": [{"time": "2020-01-01", "author": None, "reason": "[NAME] was wrong", "text": "not calm"}],
     }
