@@ -22,7 +22,7 @@ CHANGING = {"break-glass"}
 """Examples that change something, or wait: tests/break_glass asks such ones."""
 FOUND = [path for path in (*FOLDER.glob("*.graphql"), *EXAMPLES.glob("*.graphql")) if path.stem not in CHANGING]
 PATHS = sorted(FOUND, key=lambda path: path.stem)
-AS_OTHERS = {"chart": list(Profile), "me": [Profile.NURSE], "research": [Profile.ANALYST]}
+AS_OTHERS = {"chart": list(Profile), "person": list(Profile), "me": [Profile.NURSE], "research": [Profile.ANALYST]}
 """Profiles that a query is asked as, where not as a clinician only."""
 CASES = [(path, profile) for path in PATHS for profile in AS_OTHERS.get(path.stem, [Profile.CLINICIAN])]
 PRESIGNED = re.compile(rb'"http://127\.0\.0\.1:\d+/[^"]*"')
