@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from graphql import (
     DocumentNode,
@@ -32,7 +32,7 @@ from graphql import (
     is_composite_type,
 )
 
-from db.caller import Caller
+from db.caller import Caller, PurposeOfUse, Role
 from db.errors import PhiFilterForbidden
 from db.policy import LABELS, Form, Phi, may_break_glass, shows, usual_view, view
 from graph.field import PhiDirective
@@ -67,6 +67,14 @@ class Plan:
     """What one operation shows one caller: `masked` is `extensions.phi` of its answer."""
 
     masked: Sequence[Mapping[str, Any]]
+    kinds_shown: frozenset[Phi]
+    """Kinds of PHI of which the caller gets the value."""
+    kinds_masked: frozenset[Phi]
+    """Kinds of PHI of which the caller gets a masked form, or nothing."""
+
+
+Sight: TypeAlias = tuple[Role, PurposeOfUse, bool]
+"""All of a caller that a plan depends on: role, purpose, and whether at home."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,8 @@ class Touched:
     """Coordinates of fields that come scrubbed where the policy says SCRUB; it hides the others."""
     labelled: Sequence[str]
     """Coordinates of fields whose rows have sensitivity labels."""
+    plans: dict[Sight, Plan] = field(default_factory=dict[Sight, "Plan"])
+    """Plans made so far: at most one for each role and purpose of the policy, at home and away."""
 
 
 _touched: OrderedDict[tuple[int, str | None], tuple[DocumentNode, Touched]] = OrderedDict()
@@ -112,12 +122,24 @@ def plan(
     for argument in touched.arguments:
         if _given(argument.value, variables) and not shows(caller, *argument.kinds):
             raise PhiFilterForbidden(argument.name, "filters by a value that you may not read")
-    masked = [
-        _masked(caller, coordinate, kinds, coordinate in touched.scrubbed)
-        for coordinate, kinds in touched.fields.items()
-        if not shows(caller, *kinds)
-    ]
-    return Plan([*masked, *_suppressed(caller, touched.labelled)])
+    return _plan(touched, caller)
+
+
+def _plan(touched: Touched, caller: Caller) -> Plan:
+    """The plan for who sees alike; nothing in it depends on who the caller is, or on a patient."""
+    sight = (caller.role, caller.purpose, caller.home_facility_id is None)
+    made = touched.plans.get(sight)
+    if made is None:
+        masked = [
+            _masked(caller, coordinate, kinds, coordinate in touched.scrubbed)
+            for coordinate, kinds in touched.fields.items()
+            if not shows(caller, *kinds)
+        ]
+        kinds = {kind for listed in touched.fields.values() for kind in listed}
+        shown = frozenset(kind for kind in kinds if shows(caller, kind))
+        suppressed = _suppressed(caller, touched.labelled)
+        made = touched.plans[sight] = Plan([*masked, *suppressed], shown, frozenset(kinds - shown))
+    return made
 
 
 def _masked(caller: Caller, coordinate: str, kinds: Sequence[Phi], scrubbed: bool) -> Mapping[str, Any]:
@@ -143,9 +165,8 @@ def kinds_shown(
     schema: GraphQLSchema, document: DocumentNode, operation_name: str | None, caller: Caller
 ) -> tuple[frozenset[Phi], frozenset[Phi]]:
     """PHI kinds of an operation's fields: those that a caller is shown, and those that are masked. For the audit."""
-    touched = {kind for kinds in _collected(schema, document, operation_name).fields.values() for kind in kinds}
-    shown = frozenset(kind for kind in touched if shows(caller, kind))
-    return shown, frozenset(touched - shown)
+    made = _plan(_collected(schema, document, operation_name), caller)
+    return made.kinds_shown, made.kinds_masked
 
 
 def kinds_of(declared: GraphQLField | GraphQLArgument) -> Sequence[Phi]:
