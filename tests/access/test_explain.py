@@ -60,7 +60,7 @@ WHOLE_FACILITY = {
 }
 """Statements that may read all that an index has of a facility, and why."""
 
-FACILITY = re.compile(r"\bfacility_id = (\(InitPlan \d+\)\.col1|\$\d+|parents\.id|'[0-9a-f-]{36}'::uuid)")
+FACILITY = re.compile(r"\bfacility_id = (\(+InitPlan \d+\)\.col1|\$\d+|parents\.id|'[0-9a-f-]{36}'::uuid)")
 KEYED = re.compile(
     r"\b(id|\w+_id|code|mrn) = |\bpatient_id < |ROW\(sort_time, id\) < "
     r"|\bname (~~|%>) |\blower\(mrn\) ~>=~ |birth_date\)::text, 7\) = "
@@ -68,6 +68,10 @@ KEYED = re.compile(
 """What bounds a read beside the facility: a key, a place in index order, or what a search looks for."""
 ONE_ROW = "policy_proof"
 """A table that is read whole, once for each statement."""
+OF_ALL = {"lab_test", "medication", "patient", "patient_identifier", "patient_name", "provider"}
+"""Tables without a facility: catalogues, and people, who are seen through what has one."""
+BY_ITSELF = re.compile(r"(?<!_)\bid = ")
+"""A row by its primary key, which no facility can narrow."""
 CALL = re.compile(r"access\.(context|facility_id)\(|current_setting\(")
 
 TOLD_LARGE = """
@@ -134,6 +138,8 @@ def complaints(plan: Mapping[str, Any], *, whole_facility: bool = False) -> list
             found.append(f"{table} is read whole: {node.get('Filter', 'no filter')}")
         elif not KEYED.search(beside_facility) and not (whole_facility and FACILITY.search(conditions)):
             found.append(f"{table} is not read by key: {conditions or 'no condition'}")
+        elif table not in OF_ALL and not FACILITY.search(conditions) and not BY_ITSELF.search(conditions):
+            found.append(f"{table} is not read by facility: {conditions}")
     return found
 
 
