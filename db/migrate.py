@@ -17,7 +17,7 @@ import asyncpg
 from db import roles
 from db.context import pads
 from db.errors import SettingsError
-from db.policy import POLICY
+from db.policy import VIEWS
 from db.views import Column, view_ddl
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -142,7 +142,7 @@ async def _make_views(connection: asyncpg.Connection, database: str) -> None:
     if undeclared:
         raise SettingsError(f"Column {undeclared} of {database} has no declared PHI kind.")
     columns = [Column(*row) for row in await connection.fetch(DECLARED_COLUMNS, database)]
-    ddl = {view.name: view_ddl(database, view, columns) for view in POLICY.views.values()}
+    ddl = {view.name: view_ddl(database, view, columns) for view in VIEWS}
     digest = hashlib.sha256("".join(ddl.values()).encode()).hexdigest()
     made = await connection.fetchval("SELECT sha256 FROM caregraph_migration WHERE name = 'views'")
     if made == digest:

@@ -31,13 +31,12 @@ from db.caller import Caller, Patients
 from db.errors import Forbidden, StoreError, StoreTimeout, StoreUnavailable
 from db.guard import Guard
 from db.notes_schema import CLINICAL_NOTES, COLLECTIONS, Collection
-from db.policy import Form, Phi, View, shows, view
+from db.policy import Form, Phi, View, shows, view_of
 from db.scrub.scrubber import Unscrubbed
 from db.seen import Seen
-from db.visible import visible
+from db.visible import Document, visible
 
 T = TypeVar("T")
-Document: TypeAlias = dict[str, Any]
 Record = Callable[[str, str], None]
 """Takes the store and the name of each statement that is sent."""
 
@@ -310,23 +309,24 @@ class MongoSession:
         pipeline = self.pipeline(collection, keys, stages, await self._patients())
         if words is not None and self._shows(collection, "text") and await self._mongo.has_text():
             pipeline[0]["$match"]["$text"] = {"$search": words}
-        self._record(self._mongo.name, statement)
-        documents = await self._mongo.aggregate(collection, pipeline)
-        self._seen.documents(self._caller.facility_id, documents)
-        return documents
+        return await self._found(statement, collection, pipeline)
 
     async def unscrubbed(self, statement: str, collection: Collection, ids: Sequence[UUID]) -> list[Unscrubbed]:
         """Free text of these documents, for a caller who sees it scrubbed. Raises StoreError, Forbidden for others."""
-        seen = view(self._caller.profile, self._caller.purpose)
+        seen = view_of(self._caller)
         if seen.forms[Phi.FREE_TEXT] is not Form.SCRUB:
             raise Forbidden
         worded = replace(seen, forms={**seen.forms, Phi.FREE_TEXT: Form.SHOW})
         keys = {"_id": {"$in": [str(key) for key in ids]}}
         pipeline = self.pipeline(collection, keys, [{"$unset": "search_terms"}], await self._patients(), worded)
-        self._record(self._mongo.name, statement)
-        found = await self._mongo.aggregate(collection, pipeline)
-        self._seen.documents(self._caller.facility_id, found)
+        found = await self._found(statement, collection, pipeline)
         return [Unscrubbed(UUID(one["_id"]), UUID(one["metadata"]["patient_id"]), one) for one in found]
+
+    async def _found(self, statement: str, collection: Collection, pipeline: Sequence[Document]) -> list[Document]:
+        self._record(self._mongo.name, statement)
+        documents = await self._mongo.aggregate(collection, pipeline)
+        self._seen.documents(self._caller.facility_id, documents)
+        return documents
 
     def pipeline(
         self,
@@ -346,7 +346,7 @@ class MongoSession:
         return [
             {"$match": {"metadata.facility_id": str(self._caller.facility_id), **first}},
             *visible(collection, self._caller, patients),
-            *mask(collection, seen or view(self._caller.profile, self._caller.purpose)),
+            *mask(collection, seen or view_of(self._caller)),
             *([{"$match": masked}] if masked else []),
             *stages,
         ]

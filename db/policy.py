@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -148,6 +148,8 @@ def _role(name: str, entry: Mapping[str, Any]) -> Role:
 POLICY = load(Path(__file__).with_name("policy.toml"))
 """The policy that this process enforces."""
 ROLES = POLICY.roles
+VIEWS = tuple({view.name: view for view in POLICY.views.values()}.values())
+"""Every view once; one may be that of several purposes."""
 
 
 def view(profile: Profile, purpose: PurposeOfUse) -> View:
@@ -158,9 +160,24 @@ def view(profile: Profile, purpose: PurposeOfUse) -> View:
     return found
 
 
+def view_of(caller: Caller) -> View:
+    """What a caller sees. Raises Forbidden for a purpose that the caller's profile may not ask for."""
+    return view(caller.profile, caller.purpose)
+
+
+def purposes_of(profile: Profile) -> Sequence[PurposeOfUse]:
+    """Purposes for which a profile may ask, its usual one first."""
+    return [purpose for of_profile, purpose in POLICY.views if of_profile is profile]
+
+
+def unseen_labels(role: Role) -> Sequence[str]:
+    """Labels of the policy that a role may not see, sorted."""
+    return sorted(LABELS.keys() - role.labels)
+
+
 def usual_view(profile: Profile) -> View:
-    """What a profile sees for its usual purpose, the first of the policy."""
-    return next(found for (of_profile, _), found in POLICY.views.items() if of_profile is profile)
+    """What a profile sees for its usual purpose."""
+    return view(profile, purposes_of(profile)[0])
 
 
 def form(profile: Profile, purpose: PurposeOfUse, kind: Phi) -> Form:
@@ -175,11 +192,11 @@ def may_break_glass(caller: Caller) -> bool:
 
 def shows(caller: Caller, *kinds: Phi) -> bool:
     """Whether a caller gets the plain value of every one of these kinds."""
-    forms = view(caller.profile, caller.purpose).forms
+    forms = view_of(caller).forms
     return all(forms[kind] is Form.SHOW for kind in kinds)
 
 
 def hides(caller: Caller, *kinds: Phi) -> bool:
     """Whether a caller gets nothing of every one of these kinds; False where there are none."""
-    forms = view(caller.profile, caller.purpose).forms
+    forms = view_of(caller).forms
     return bool(kinds) and all(forms[kind] is Form.HIDE for kind in kinds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from db.caller import Profile, Reach, Role
-from db.policy import LABELS, POLICY, ROLES, Form, Phi, View
+from db.policy import LABELS, ROLES, VIEWS, Form, Phi
 
 KINDS = {
     Phi.NAME: "Names of the patient and of relatives",
@@ -68,8 +68,7 @@ this table it does not get: neither the value, nor a filter, search, order or co
 
 def markdown() -> str:
     """The whole document."""
-    views = list({view.name: view for view in POLICY.views.values()}.values())
-    parts = [HEAD, *_forms(), *_kinds(views), *_roles(), *_labels()]
+    parts = [HEAD, *_forms(), *_kinds(), *_roles(), *_labels()]
     return "\n".join(parts)
 
 
@@ -78,11 +77,11 @@ def _forms() -> Iterable[str]:
     yield from _table(["in the table", "what is given"], [FORMS[form] for form in Form])
 
 
-def _kinds(views: Sequence[View]) -> Iterable[str]:
+def _kinds() -> Iterable[str]:
     yield "## Profiles and kinds of information\n"
-    titles = [f"{view.profile.value} ({', '.join(purpose.value for purpose in view.purposes)})" for view in views]
+    titles = [f"{view.profile.value} ({', '.join(purpose.value for purpose in view.purposes)})" for view in VIEWS]
     yield "Purposes of use are those of HL7 v3-PurposeOfUse; a request for any other purpose is refused.\n"
-    rows = [[KINDS[kind], *(FORMS[view.forms[kind]][0] for view in views)] for kind in Phi]
+    rows = [[KINDS[kind], *(FORMS[view.forms[kind]][0] for view in VIEWS)] for kind in Phi]
     yield from _table(["", *titles], rows)
 
 

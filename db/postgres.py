@@ -22,7 +22,7 @@ from db.context import prove, role_password, sign, sign_patients
 from db.errors import StoreError, StoreTimeout, StoreUnavailable
 from db.guard import Guard
 from db.notifications import Notifications
-from db.policy import view
+from db.policy import view_of
 from db.roles import WORKER
 from db.seen import Seen
 
@@ -156,7 +156,7 @@ class Postgres:
         """
         reached = f"; SET LOCAL app.patients = '{sign_patients(self._secret, patients, pid)}'" if patients else ""
         return (
-            f"SET LOCAL search_path = {view(caller.profile, caller.purpose).name}, public; "
+            f"SET LOCAL search_path = {view_of(caller).name}, public; "
             f"SET LOCAL app.context = '{sign(self._secret, caller, pid)}'; "
             f"SET LOCAL app.proof = '{prove(self._secret, pid)}'{reached}; "
             # A second guard: the first is the deadline of the request, or of the store, which cancels the statement.

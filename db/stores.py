@@ -23,22 +23,19 @@ RETRY_AFTER_S = 1
 
 FACILITIES = "SELECT id, code, name FROM clinical.facility ORDER BY code"
 
-BUSIEST_PROVIDER = """
-SELECT provider_id FROM clinical.encounter WHERE facility_id = $1 AND provider_id IS NOT NULL
-GROUP BY provider_id ORDER BY count(*) FILTER (WHERE status = 'in-progress') DESC, count(*) DESC, provider_id
+
+def _busiest(column: LiteralString) -> LiteralString:
+    """Statement for what has most encounters of a facility ($1) under way, by the encounter's column."""
+    return f"""
+SELECT {column} FROM clinical.encounter WHERE facility_id = $1 AND {column} IS NOT NULL
+GROUP BY {column} ORDER BY count(*) FILTER (WHERE status = 'in-progress') DESC, count(*) DESC, {column}
 LIMIT 1"""
-BUSIEST_DEPARTMENT = """
-SELECT department_id FROM clinical.encounter WHERE facility_id = $1 AND department_id IS NOT NULL
-GROUP BY department_id ORDER BY count(*) FILTER (WHERE status = 'in-progress') DESC, count(*) DESC, department_id
-LIMIT 1"""
-BUSIEST_PATIENT = """
-SELECT patient_id FROM clinical.encounter WHERE facility_id = $1
-GROUP BY patient_id ORDER BY count(*) FILTER (WHERE status = 'in-progress') DESC, count(*) DESC, patient_id
-LIMIT 1"""
+
+
 STAND_INS: Mapping[str, LiteralString] = {
-    "provider": BUSIEST_PROVIDER,
-    "department": BUSIEST_DEPARTMENT,
-    "patient": BUSIEST_PATIENT,
+    "provider": _busiest("provider_id"),
+    "department": _busiest("department_id"),
+    "patient": _busiest("patient_id"),
 }
 """Whom a persona of the demo stands for, by the claim that says it: who has most encounters under way."""
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from db.policy import POLICY, Form, Phi, View
+from db.policy import VIEWS, Form, Phi, View
 
 IDENTIFIER_KINDS = (
     Phi.MEDICAL_RECORD_NUMBER,
@@ -96,7 +96,7 @@ def _where(view: View, columns: Sequence[Column]) -> str:
     """Which rows a view has at all; a profile with several views gets those of its signed purpose only."""
     if any(column.name == "id" and masked(view, column) != '"id"' for column in columns):
         return "\nWHERE false"
-    if sum(other.profile is view.profile for other in {id(v): v for v in POLICY.views.values()}.values()) > 1:
+    if sum(other.profile is view.profile for other in VIEWS) > 1:
         purposes = ",".join(purpose.value for purpose in view.purposes)
         return f"\nWHERE (SELECT access.purpose()) = ANY ('{{{purposes}}}')"
     return ""

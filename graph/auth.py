@@ -17,9 +17,9 @@ import jwt
 from db.caller import Caller, PurposeOfUse, Role
 from db.context import derive
 from db.errors import InvalidArgument, Unauthenticated
-from db.policy import ROLES
+from db.policy import ROLES, purposes_of
 from db.settings import Settings
-from graph.claims import caller_of, needed_claim, purposes_of
+from graph.claims import caller_of, needed_claim
 from graph.jwks import ALGORITHMS, Fetcher, KeySet
 
 DEMO_ALGORITHM = "HS256"
@@ -59,7 +59,7 @@ class Persona:
     @property
     def purpose(self) -> PurposeOfUse:
         """Usual purpose of the role."""
-        return purposes_of(self.role)[0]
+        return purposes_of(self.role.profile)[0]
 
     @property
     def claim(self) -> str | None:
@@ -113,7 +113,7 @@ def issue(settings: Settings, persona: str, facility_id: UUID, bound_to: UUID | 
         "sub": f"demo-{known.name}",
         "roles": [known.role.name],
         "facility": str(facility_id),
-        "purposes": [purpose.value for purpose in purposes_of(known.role)],
+        "purposes": [purpose.value for purpose in purposes_of(known.role.profile)],
     }
     if known.claim is not None:
         claims[known.claim] = str(bound_to)

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from db.caller import Caller, Profile, PurposeOfUse, Reach, Role
 from db.errors import Forbidden, Unauthenticated
-from db.policy import POLICY, ROLES
+from db.policy import ROLES, purposes_of
 from graph.scopes import Grant, granted
 
 T = TypeVar("T")
@@ -58,11 +58,6 @@ def needed_claim(role: Role) -> str | None:
     return {Reach.DEPARTMENT: "department", Reach.RELATIONSHIP: "provider"}.get(role.reach)
 
 
-def purposes_of(role: Role) -> Sequence[PurposeOfUse]:
-    """Purposes for which a role may ask, its usual one first."""
-    return [purpose for profile, purpose in POLICY.views if profile is role.profile]
-
-
 def _role(claims: Mapping[str, Any], headers: Mapping[str, str]) -> Role:
     held = {name: ROLES[name] for name in _texts(claims, "roles") if name in ROLES}
     role = _chosen(headers, ROLE_HEADER, held)
@@ -80,7 +75,7 @@ def _facilities(claims: Mapping[str, Any]) -> Mapping[str, UUID]:
 def _purpose(claims: Mapping[str, Any], headers: Mapping[str, str], role: Role) -> PurposeOfUse:
     """The purpose that a header names, or the usual one; an emergency (ETREAT) is never the usual one."""
     allowed = {*_single(claims, "purpose"), *_texts(claims, "purposes")}
-    purposes = {purpose.value: purpose for purpose in purposes_of(role) if purpose.value in allowed}
+    purposes = {purpose.value: purpose for purpose in purposes_of(role.profile) if purpose.value in allowed}
     if _header(headers, PURPOSE_HEADER) is None:
         purposes.pop(PurposeOfUse.ETREAT.value, None)
     return _chosen(headers, PURPOSE_HEADER, purposes)

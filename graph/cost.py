@@ -8,7 +8,7 @@ a leaf). `@listSize` says how long a list can be. Fragments are expanded; the bo
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -37,6 +37,7 @@ from graphql import (
 from strawberry.schema_directive import Location
 
 from db.errors import CostLimitExceeded
+from graph.definition import directives_of
 
 TYPE_COST_MAX = 50_000
 """Objects that one answer may have; 50,000 with their fields take a quarter of a second to write."""
@@ -238,7 +239,7 @@ def _weighed(schema: GraphQLSchema, type_name: str, name: str) -> _Weighed:
     declared: GraphQLField = cast("Any", schema.type_map[type_name]).fields[name]
     weight = 1.0 if is_composite_type(get_named_type(declared.type)) else 0.0
     assumed_size, slicing_arguments, sized_fields = None, (), ()
-    for directive in _directives(declared):
+    for directive in directives_of(declared):
         if isinstance(directive, CostDirective):
             weight = float(directive.weight)
         elif isinstance(directive, ListSizeDirective):
@@ -246,8 +247,3 @@ def _weighed(schema: GraphQLSchema, type_name: str, name: str) -> _Weighed:
             slicing_arguments, sized_fields = directive.slicing_arguments or (), directive.sized_fields or ()
     type_ = declared.type.of_type if isinstance(declared.type, GraphQLNonNull) else declared.type
     return _Weighed(weight, isinstance(type_, GraphQLList), assumed_size, slicing_arguments, sized_fields)
-
-
-def _directives(declared: GraphQLField) -> Iterator[object]:
-    definition = declared.extensions.get("strawberry-definition")
-    yield from getattr(definition, "directives", None) or ()

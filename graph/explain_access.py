@@ -21,9 +21,10 @@ from graphql import (
 import resolvers.explain_access
 from db.caller import Caller, Reach
 from db.errors import InvalidArgument
-from db.policy import LABELS, POLICY, Form, Phi, View, usual_view
+from db.policy import POLICY, Form, Phi, View, purposes_of, unseen_labels
+from graph.definition import metadata_of
 from graph.field import REQUIRED, arg, field
-from graph.plan import LABELLED, form_at, kinds_of, scrubs
+from graph.plan import LABELLED, changed_by_purpose, form_at, kinds_of, scrubs
 from graph.scopes import PARTS, READABLE, needed_types
 from loaders.explain_access import StandingRow
 from resolvers.context import Context
@@ -137,7 +138,7 @@ def verdict(caller: Caller, row: StandingRow, coordinate: str, declared: GraphQL
     seen = POLICY.views.get((caller.profile, caller.purpose))
     found = Verdict(coordinate, AccessDecision.SHOWN, AccessReason.POLICY, "carries no protected health information")
     if seen is None:
-        purposes = ", ".join(purpose.value for profile, purpose in POLICY.views if profile is caller.profile)
+        purposes = ", ".join(purpose.value for purpose in purposes_of(caller.profile))
         rule = f"purposes of {caller.profile.value}: {purposes}"
         return replace(found, decision=AccessDecision.REFUSED, reason=AccessReason.PURPOSE, rule=rule)
     if missing := _not_granted(caller, owner, declared):
@@ -184,9 +185,7 @@ def _formed(found: Verdict, seen: View, caller: Caller, kinds: Sequence[Phi], *,
         decision = AccessDecision.MASKED
     rule = f"policy of {caller.profile.value} for {caller.purpose.value}: {deciding.value} = {forms[deciding].value}"
     found = replace(found, decision=decision, rule=rule, kinds=list(forms), form=forms[deciding])
-    usual = usual_view(caller.profile).forms
-    changed = any(seen.forms[kind] is not usual[kind] for kind in masked)
-    return replace(found, reason=AccessReason.PURPOSE) if changed else found
+    return replace(found, reason=AccessReason.PURPOSE) if changed_by_purpose(caller, masked) else found
 
 
 def _withheld(found: Verdict, caller: Caller, standing: str, decision: AccessDecision) -> Verdict:
@@ -205,7 +204,7 @@ def _labelled(found: Verdict, caller: Caller, row: StandingRow, labelled: bool) 
     if lifted:
         rule = f"break-glass of {caller.role.name}: lifts {', '.join(lifted)}"
         return replace(found, reason=AccessReason.BREAK_GLASS, rule=rule)
-    lacking = sorted(LABELS.keys() - caller.role.labels)
+    lacking = unseen_labels(caller.role)
     if lacking and labelled and found.decision is AccessDecision.SHOWN:
         rule = f"labels of {caller.role.name}: rows without {', '.join(lacking)}"
         return replace(found, reason=AccessReason.SENSITIVITY, rule=rule)
@@ -214,8 +213,7 @@ def _labelled(found: Verdict, caller: Caller, row: StandingRow, labelled: bool) 
 
 def _is_chart(schema: GraphQLSchema, coordinate: str) -> bool:
     """Whether a field of Patient was declared to be suppressed with the chart."""
-    definition = declaration(schema, coordinate).extensions.get("strawberry-definition")
-    return bool(getattr(definition, "metadata", {}).get("chart"))
+    return bool(metadata_of(declaration(schema, coordinate), "chart"))
 
 
 @cache

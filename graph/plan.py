@@ -34,7 +34,8 @@ from graphql import (
 
 from db.caller import Caller, PurposeOfUse, Role
 from db.errors import PhiFilterForbidden
-from db.policy import LABELS, Form, Phi, may_break_glass, shows, usual_view, view
+from db.policy import Form, Phi, may_break_glass, shows, unseen_labels, usual_view, view_of
+from graph.definition import directives_of, metadata_of
 from graph.field import PhiDirective
 from graph.scopes import check_scopes
 
@@ -144,21 +145,26 @@ def _plan(touched: Touched, caller: Caller) -> Plan:
 
 def _masked(caller: Caller, coordinate: str, kinds: Sequence[Phi], scrubbed: bool) -> Mapping[str, Any]:
     """What the policy does to a field: for every purpose of the profile, or for this one in particular."""
-    forms = view(caller.profile, caller.purpose).forms
-    usual = usual_view(caller.profile).forms
+    forms = view_of(caller).forms
     hidden = [kind for kind in kinds if not shows(caller, kind)]
     return {
         "coordinate": coordinate,
-        "reason": "POLICY" if all(forms[kind] is usual[kind] for kind in hidden) else "PURPOSE",
+        "reason": "PURPOSE" if changed_by_purpose(caller, hidden) else "POLICY",
         "masks": [{"kind": kind.value, "form": form_at(forms[kind], scrubbed).value} for kind in hidden],
     }
 
 
 def _suppressed(caller: Caller, labelled: Sequence[str]) -> Sequence[Mapping[str, Any]]:
     """Labels of which rows are left out, if there are any: the same whether there are some or none."""
-    labels = sorted(LABELS.keys() - caller.role.labels)
+    labels = unseen_labels(caller.role)
     told = {"reason": "SENSITIVITY", "labels": labels, "breakGlass": may_break_glass(caller)}
     return [{"coordinate": coordinate, **told} for coordinate in labelled] if labels else []
+
+
+def changed_by_purpose(caller: Caller, kinds: Sequence[Phi]) -> bool:
+    """Whether the caller's purpose gives one of these kinds another form than the profile's usual one does."""
+    forms, usual = view_of(caller).forms, usual_view(caller.profile).forms
+    return any(forms[kind] is not usual[kind] for kind in kinds)
 
 
 def kinds_shown(
@@ -171,15 +177,14 @@ def kinds_shown(
 
 def kinds_of(declared: GraphQLField | GraphQLArgument) -> Sequence[Phi]:
     """PHI kinds that a field or an argument of the schema was declared with."""
-    definition = declared.extensions.get("strawberry-definition")
-    directives = getattr(definition, "directives", ())
-    return [kind for directive in directives or () if isinstance(directive, PhiDirective) for kind in directive.kind]
+    return [
+        one for directive in directives_of(declared) if isinstance(directive, PhiDirective) for one in directive.kind
+    ]
 
 
 def scrubs(declared: GraphQLField) -> bool:
     """Whether a field was declared to come scrubbed where the policy says so."""
-    definition = declared.extensions.get("strawberry-definition")
-    return bool(getattr(definition, "metadata", {}).get("scrubs"))
+    return bool(metadata_of(declared, "scrubs"))
 
 
 def form_at(form: Form, scrubbed: bool) -> Form:

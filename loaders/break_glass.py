@@ -12,26 +12,27 @@ from loaders.page import TimePage
 from loaders.reader import Reader
 from loaders.statement import Statement
 
-BREAK_GLASS = """/* break_glass */
-SELECT id, patient_id, subject, profile, reason, granted_at, expires_at, reviewed_at, reviewed_by, review, closed_at
-FROM access.break_glass($1::uuid, $2::text, $3::int)"""
+COLUMNS = """
+    id, patient_id, subject, profile, reason, granted_at, expires_at, reviewed_at, reviewed_by, review, closed_at
+"""
+"""Columns of a BreakGlassRow; the functions give nothing to who may not have it."""
 
-REVIEW_BREAK_GLASS = """/* review_break_glass */
-SELECT id, patient_id, subject, profile, reason, granted_at, expires_at, reviewed_at, reviewed_by, review, closed_at
-FROM access.review_break_glass($1::uuid, $2::text, $3::boolean)"""
+BREAK_GLASS = f"""/* break_glass */
+SELECT {COLUMNS}FROM access.break_glass($1::uuid, $2::text, $3::int)"""
 
-BREAK_GLASS_GRANTS = """/* break_glass_grants */
-SELECT id, patient_id, subject, profile, reason, granted_at, expires_at, reviewed_at, reviewed_by, review, closed_at
-FROM access.break_glass_grants($1::timestamptz, $2::uuid, $3::boolean, $4::int)"""
+REVIEW_BREAK_GLASS = f"""/* review_break_glass */
+SELECT {COLUMNS}FROM access.review_break_glass($1::uuid, $2::text, $3::boolean)"""
 
-BREAK_GLASS_GRANT_BY_ID = Statement("""/* break_glass_grant_by_id */
-SELECT id, id, patient_id, subject, profile, reason, granted_at, expires_at, reviewed_at, reviewed_by, review, closed_at
-FROM access.break_glass_grants_by_id($1::uuid[])""")
+BREAK_GLASS_GRANTS = f"""/* break_glass_grants */
+SELECT {COLUMNS}FROM access.break_glass_grants($1::timestamptz, $2::uuid, $3::boolean, $4::int)"""
+
+BREAK_GLASS_GRANT_BY_ID = Statement(f"""/* break_glass_grant_by_id */
+SELECT id, {COLUMNS}FROM access.break_glass_grants_by_id($1::uuid[])""")
 
 
 @dataclass(frozen=True, slots=True)
 class BreakGlassRow:
-    """One grant, in the order of the statements above."""
+    """One grant, in the order of COLUMNS."""
 
     id: UUID
     patient_id: UUID

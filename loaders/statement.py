@@ -8,7 +8,7 @@ from typing import LiteralString
 
 from db.caller import Caller
 from db.declared import hidden, kinds
-from db.policy import View, view
+from db.policy import View, view_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Statement:
 
     def for_caller(self, caller: Caller) -> LiteralString:
         """The statement without the columns that are hidden from a caller."""
-        return self.for_view(view(caller.profile, caller.purpose))
+        return self.for_view(view_of(caller))
 
     def _filled(self, lists: Sequence[LiteralString]) -> LiteralString:
         return self._text.format(*lists)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
@@ -38,11 +38,6 @@ class Context:
     def caller(self) -> Caller:
         """Who is asking."""
         return self.reader.caller
-
-    @property
-    def elsewhere(self) -> Collection[Context]:
-        """Contexts of the other facilities whose records this request has read."""
-        return self._facilities.values()
 
     def at(self, path: Place) -> Context:
         """The context of a place in the answer: below one that was entered, the other facility's."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from db.caller import Caller, Profile, PurposeOfUse, Reach
 from db.errors import Forbidden, InvalidArgument
-from db.policy import ROLES, usual_view
+from db.policy import ROLES, purposes_of
 from loaders.explain_access import StandingRow, standing_of_caller, standing_of_other
 from resolvers.arguments import resource_id, text
 from resolvers.context import Context
@@ -63,7 +63,7 @@ def as_if(asking: Caller, patient_id: UUID, other: Other) -> Caller:
         subject=text("subject", other.subject) if other.subject is not None else "",
         role=role,
         facility_id=asking.facility_id,
-        purpose=PurposeOfUse[other.purpose] if other.purpose is not None else usual_view(role.profile).purposes[0],
+        purpose=PurposeOfUse[other.purpose] if other.purpose is not None else purposes_of(role.profile)[0],
         department_id=resource_id("department", other.department, "Department") if other.department else None,
         provider_id=resource_id("provider", other.provider, "Provider") if other.provider else None,
         patient_id=patient_id if role.profile is Profile.PATIENT else None,

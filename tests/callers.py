@@ -5,12 +5,12 @@ from __future__ import annotations
 from uuid import UUID
 
 from db.caller import Caller, Patients, Profile, PurposeOfUse, Role
-from db.policy import POLICY, ROLES
+from db.policy import ROLES, purposes_of
 from loaders.reader import Reader
 
 ROLE: dict[Profile, Role] = {role.profile: role for role in reversed(list(ROLES.values()))}
 """Each profile's usual role: the first of the policy."""
-PURPOSES: dict[Profile, PurposeOfUse] = {profile: purpose for profile, purpose in reversed(list(POLICY.views))}
+PURPOSES: dict[Profile, PurposeOfUse] = {profile: purposes_of(profile)[0] for profile in Profile}
 """Each profile's usual purpose: the first of the policy."""
 STAFF = [profile for profile in Profile if profile is not Profile.PATIENT]
 NOBODY = UUID(int=0)

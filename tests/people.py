@@ -24,6 +24,8 @@ INSERT INTO clinical.consent (id, facility_id, patient_id, status, provision, so
 VALUES ($1, $2, $3, 'active', $4, now())"""
 
 DIABETES, OPIOID_DEPENDENCE = "44054006", "75544000"
+FIRST_BYTES = "ffffffff"
+"""What the id of every patient of tests begins with: behind those of the demo network in order."""
 
 
 class People:
@@ -35,7 +37,7 @@ class People:
     async def patient(self, *facilities: UUID) -> UUID:
         """A new patient, registered at these facilities, with diabetes and opioid dependence (label ETH) at each."""
         # Behind those of the demo network by id: tests that take the first patient get one with a full chart.
-        key = UUID(f"ffffffff{uuid4().hex[8:]}")
+        key = UUID(f"{FIRST_BYTES}{uuid4().hex[8:]}")
         await self._write(PATIENT, key, f"Tester{key.hex}")
         for facility in facilities:
             await self._write(REGISTRATION, facility, key, f"T-{key.hex[:12]}")

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from db.caller import Caller
 from db.context import role_password, sign, sign_patients
-from db.policy import view
+from db.policy import view_of
 from db.settings import Settings, load
 from db.stores import Stores
 from graph.auth import PERSONAS, Authenticator
@@ -89,7 +89,7 @@ def run(settings: Settings, caller: Caller, database: str, command: Sequence[str
     with tempfile.TemporaryDirectory(prefix="caregraph-psql-") as folder:
         start_up, passwords = Path(folder) / "psqlrc", Path(folder) / "pgpass"
         again = f"cd {shlex.quote(str(ROOT))} && {shlex.join(command)}"
-        schema = view(caller.profile, caller.purpose).name
+        schema = view_of(caller).name
         write_private(start_up, START_UP.format(command=again, schema=schema))
         write_private(passwords, f"*:*:*:{role}:{role_password(settings.secret, role)}\n")
         # A history would keep what was typed about patients.

@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from db.caller import Profile
 from db.mongo import mask, year_of
 from db.notes_schema import CLINICAL_NOTES, COLLECTIONS, Collection
-from db.policy import POLICY, Form, Phi, View
+from db.policy import VIEWS, Form, Phi, View
 from loaders.reader import Reader
 from tests.asking import Graph
 
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-VIEWS = list({view.name: view for view in POLICY.views.values()}.values())
 ADDRESS = """
 SELECT access.mask_address(jsonb_build_array(jsonb_build_object('line', jsonb_build_array($1::text), 'city', $1::text,
     'district', $1::text, 'text', $1::text, 'state', 'MA', 'country', 'US', 'postalCode', $2::text)))"""

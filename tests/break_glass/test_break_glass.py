@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from db.caller import Caller, Profile, PurposeOfUse
+from db.caller import Caller, Profile, PurposeOfUse, Role
 from db.policy import ROLES
 from tests.asking import Answer, Graph
 from tests.people import DIABETES, OPIOID_DEPENDENCE, People
@@ -138,10 +138,10 @@ async def test_grants_are_for_privacy_officers(graph: Graph, profile: Profile) -
 @pytest.mark.parametrize(
     "role",
     [role for role in ROLES.values() if role.profile not in (Profile.CLINICIAN, Profile.NURSE)],
-    ids=lambda r: r.name,
+    ids=lambda role: role.name,
 )
-async def test_only_who_treats_breaks_the_glass(graph: Graph, role: object) -> None:
-    caller = graph.caller(role.profile)  # type: ignore[attr-defined] - a parameter of the list above
+async def test_only_who_treats_breaks_the_glass(graph: Graph, role: Role) -> None:
+    caller = replace(graph.caller(role.profile), role=role)
     answer = await graph.ask_as(caller, BREAK, patient=await patient_of(graph), reason=REASON)
     assert answer.codes == ["FORBIDDEN"]
 

@@ -14,9 +14,8 @@ import pytest
 
 from db.caller import Caller, PurposeOfUse
 from db.errors import InvalidArgument, Unauthenticated
-from db.policy import ROLES
+from db.policy import ROLES, purposes_of
 from graph.auth import DEMO_AUDIENCE, DEMO_ISSUER, PERSONAS, Authenticator, issue
-from graph.claims import purposes_of
 from tests.http.serving import FACILITY, STAND_IN, Client, small_settings
 
 SETTINGS = small_settings()
@@ -133,7 +132,7 @@ async def test_personas(persona: Any) -> None:
     claims = claims_of(token)
     assert claims["exp"] - claims["iat"] == 8 * 3600
     assert (claims["iss"], claims["aud"]) == (DEMO_ISSUER, DEMO_AUDIENCE)
-    assert claims["purposes"] == [purpose.value for purpose in purposes_of(persona.role)]
+    assert claims["purposes"] == [purpose.value for purpose in purposes_of(persona.role.profile)]
 
 
 def test_every_role_has_a_persona() -> None:

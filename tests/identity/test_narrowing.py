@@ -11,8 +11,8 @@ from starlette.datastructures import Headers
 
 from db.caller import Caller, Profile, PurposeOfUse, Reach
 from db.errors import Forbidden
-from db.policy import ROLES
-from graph.claims import caller_of, needed_claim, purposes_of
+from db.policy import ROLES, purposes_of
+from graph.claims import caller_of, needed_claim
 from tests.identity.issuer import ELSEWHERE, FACILITY
 
 THIRD = UUID("00000000-0000-4000-8000-000000000003")
@@ -132,7 +132,7 @@ def test_a_header_in_any_case_of_a_request() -> None:
 @pytest.mark.parametrize("role", ROLES.values(), ids=ROLES.keys())
 def test_what_a_role_needs(role: Any) -> None:
     """A role that reaches nobody without a claim is refused without it, and keeps what it says."""
-    usual = purposes_of(role)[0]
+    usual = purposes_of(role.profile)[0]
     claims: dict[str, Any] = {"roles": [role.name], "purposes": [usual.value]}
     needed = needed_claim(role)
     assert needed == {
@@ -170,7 +170,7 @@ def test_the_role_that_is_chosen_decides_what_is_needed() -> None:
 )
 def test_the_patient_of_a_token(role: str, scope: str | None, bound: bool) -> None:
     """Bound to it, unless all scopes are on the user's or the system's level: then it is where an app was opened."""
-    usual = purposes_of(ROLES[role])[0].value
+    usual = purposes_of(ROLES[role].profile)[0].value
     caller = made(roles=[role], purposes=[usual], scope=scope, patient=str(ID))
     assert caller.patient_id == (ID if bound else None)
 

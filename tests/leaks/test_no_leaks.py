@@ -19,14 +19,13 @@ from hypothesis import strategies as st
 
 from db.caller import PurposeOfUse, Role
 from db.notes_schema import COLLECTIONS
-from db.policy import ROLES, Form, Phi, view
-from graph.claims import purposes_of
+from db.policy import ROLES, Form, Phi, purposes_of, view
 from tests.leaks.canaries import SIGNS, TEXT, decoded, hidden_in, signs_in
 from tests.leaks.chart import DATABASES, NOT_TEXTUAL, WHERE_PATIENT, Chart, declared
 from tests.leaks.listening import Listening
 from tests.leaks.operations import Operation, drawn, everything, misused
 
-CALLERS = [(role, purpose) for role in ROLES.values() for purpose in purposes_of(role)]
+CALLERS = [(role, purpose) for role in ROLES.values() for purpose in purposes_of(role.profile)]
 SLOW = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
 SOME = settings(max_examples=40, deadline=None, database=None, derandomize=True, suppress_health_check=SLOW)
 ROWS = "SELECT to_jsonb(t) AS row FROM {table} AS t WHERE {column} = $1"

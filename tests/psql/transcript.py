@@ -11,7 +11,7 @@ import asyncpg
 
 from db.caller import Caller, Patients
 from db.context import role_password, sign, sign_patients
-from db.policy import view
+from db.policy import view_of
 from db.postgres import login_url
 from db.settings import Settings
 
@@ -86,7 +86,7 @@ async def psql(
         if patients is not None:
             told = sign_patients(settings.secret, patients, pid)
             await connection.execute("SELECT set_config('app.patients', $1, false)", told)
-        await connection.execute(f"SET search_path = {view(caller.profile, caller.purpose).name}, public")
+        await connection.execute(f"SET search_path = {view_of(caller).name}, public")
         yield Session(caller.role.name, connection)
     finally:
         await connection.close()

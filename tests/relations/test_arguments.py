@@ -7,12 +7,10 @@ from graphql import GraphQLField, GraphQLObjectType
 
 from db.caller import Profile
 from db.errors import CostLimitExceeded
-from graph.schema import schema
 from tests.asking import Graph
 from tests.ids import ids_of
 from tests.relations.test_batching import ARGUMENTS, ASKED_BY, RELATIONS, selection
-
-GRAPH = schema._schema  # pyright: ignore[reportPrivateUsage] - Strawberry has no public name for it
+from tests.schema_walk import GRAPH
 
 BAD = {
     "first": (["-1", "0", "1001", "2147483647"], "INVALID_ARGUMENT"),

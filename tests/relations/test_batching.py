@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from graphql import (
-    GraphQLField,
     GraphQLInterfaceType,
     GraphQLList,
     GraphQLNonNull,
@@ -18,11 +17,10 @@ from graphql import (
 )
 
 from db.caller import Profile
-from graph.schema import schema
 from tests.asking import Graph
 from tests.ids import ids_of
+from tests.schema_walk import GRAPH, is_relation, node_types
 
-GRAPH = schema._schema  # pyright: ignore[reportPrivateUsage] - Strawberry has no public name for it
 PARENTS = 25
 ARGUMENTS = {"vitalTrend": '(code: ["8867-4"], from: "2020", to: "2030")'}
 """Arguments of fields that require some."""
@@ -30,20 +28,7 @@ ASKED_BY = {"accessLog": Profile.PRIVACY_OFFICER}
 """Profile that a relation is for, where it is not a clinician's."""
 
 
-def is_relation(field: GraphQLField) -> bool:
-    """Whether a field asks a store: its Strawberry resolver is asynchronous."""
-    definition = field.extensions.get("strawberry-definition")
-    return bool(definition and definition.base_resolver and definition.is_async)
-
-
-def nodes() -> list[GraphQLObjectType]:
-    """Types that Node can give."""
-    node = GRAPH.type_map["Node"]
-    assert isinstance(node, GraphQLInterfaceType)
-    return sorted(GRAPH.get_possible_types(node), key=lambda type_: type_.name)
-
-
-RELATIONS = [(type_.name, name) for type_ in nodes() for name, field in type_.fields.items() if is_relation(field)]
+RELATIONS = [(type_.name, name) for type_ in node_types() for name, field in type_.fields.items() if is_relation(field)]
 
 
 def selection(type_: GraphQLType, depth: int = 3) -> str:

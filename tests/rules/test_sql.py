@@ -12,7 +12,7 @@ import pytest
 
 import loaders
 from db.context import role_password
-from db.policy import POLICY, Form, Phi, View
+from db.policy import VIEWS, Form, Phi, View
 from db.postgres import login_url, statement_name
 from db.settings import Settings
 from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch
@@ -47,7 +47,6 @@ def sql_of(statement: Statement | str, seen: View | None = None) -> str:
 
 
 STATEMENTS = sorted(set(found()), key=lambda pair: statement_name(sql_of(pair[1])))
-VIEWS = list({seen.name: seen for seen in POLICY.views.values()}.values())
 BATCHES = {
     f"{module.__name__}.{name}": value
     for module in MODULES
