@@ -12,13 +12,14 @@ Declared = GraphQLField | GraphQLArgument
 
 def directives_of(declared: Declared) -> Sequence[object]:
     """Directives, as they were given; none where nothing was."""
-    return getattr(_definition(declared), "directives", None) or ()
+    return getattr(definition_of(declared), "directives", None) or ()
 
 
 def metadata_of(declared: GraphQLField, name: str) -> object:
     """Metadata of a name, see graph.field; None where there is none."""
-    return getattr(_definition(declared), "metadata", {}).get(name)
+    return getattr(definition_of(declared), "metadata", {}).get(name)
 
 
-def _definition(declared: Declared) -> Any:
+def definition_of(declared: Declared) -> Any:
+    """Strawberry's own definition: with `python_name`, `arguments`."""
     return declared.extensions.get("strawberry-definition")

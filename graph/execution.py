@@ -1,9 +1,7 @@
-"""Engine: documents parsed and validated once, operations executed whole, in deferred payloads, or for each event."""
+"""Engine: operations executed whole, in deferred payloads, or for each event."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
@@ -11,55 +9,41 @@ from inspect import isawaitable
 from typing import Any, Protocol, cast
 
 from graphql import (
-    REMOVE,
-    DirectiveNode,
     DocumentNode,
     ExecutionResult,
     GraphQLError,
     GraphQLSchema,
-    GraphQLSyntaxError,
     OperationDefinitionNode,
     OperationType,
-    ValuesOfCorrectTypeRule,
-    Visitor,
-    VisitorAction,
     get_operation_ast,
-    parse,
-    specified_rules,
-    validate,
-    visit,
+    get_variable_values,
 )
 from graphql.execution import Executor, create_source_event_stream
 from graphql.execution.incremental import IncrementalExecutor
+from graphql.execution.values import VariableValues
 
 from db.caller import Caller
-from db.errors import AppError, IntrospectionDisabled, PersistedQueryNotFound
+from db.errors import PersistedQueryNotFound
+from db.policy import view_of
 from graph.admission import deadline
+from graph.compiled import Fault, Shape, compiled
 from graph.cost import check_cost
+from graph.document import Document, DocumentCache
 from graph.errors import (
     FormattedError,
-    ValuesOfCorrectType,
     described,
     execution_errors,
     request_error,
-    syntax_error,
-    validation_error,
     variable_error,
 )
-from graph.limits import check_document, check_text, check_variables
+from graph.level import Run
+from graph.limits import check_variables
 from graph.payload import parts, whole
 from graph.request import Asked, RequestInfo
 from graph.trusted import Documents
 
-VALIDATION_ERRORS_MAX = 20
-
-CACHE_CHARACTERS_MAX = 1_000_000
-"""Query text of all cached documents; parsed, a character takes 120 bytes, at worst 280."""
-ENTRY_CHARACTERS_MIN = 500
-"""What the smallest document counts, so that tiny ones do not fill the memory by their number."""
-
-_RULES = [ValuesOfCorrectType if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules]
-
+SHAPES_MAX = 32
+"""Compiled operations that are kept of one document."""
 
 _EXECUTOR: Any = IncrementalExecutor
 """Typed loosely, because graphql-core leaves type arguments of its signature out."""
@@ -87,18 +71,6 @@ class Planner(Protocol):
     ) -> AccessPlan:
         """The plan. Raises PhiFilterForbidden where an argument binds a value that the caller may not read."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A valid document, as it came and with the directives of incremental delivery taken out."""
-
-    digest: str
-    """SHA-256 of the query text, in hex."""
-    incremental: DocumentNode
-    whole: DocumentNode
-    introspects: bool
-    """Whether it asks for the schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +124,27 @@ class _Asked:
     caller: Caller
     request: RequestInfo
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether it is for the compiled execution: a query, all at once, of data."""
+        whole = self.document is self.operation.document.whole
+        return self.operation.is_query and whole and not self.operation.document.introspects
+
+
+def _asked(
+    operation: Operation, document: DocumentNode, variables: dict[str, Any], caller: Caller, request: RequestInfo
+) -> _Asked:
+    """What is asked, with variables that are not too large. Raises LimitExceeded."""
+    check_variables(variables)
+    return _Asked(operation, document, variables, caller, request)
+
 
 class Engine:
     """Prepares and runs operations of one schema.
 
     `session` opens what resolvers get as their context; it stays open until the last payload is out. `witness` sees
     each payload before it leaves. `deadline_s` is what one operation, or one event of a subscription, may take.
+    Without `compiled` graphql-core executes everything: what the compiled execution is compared with.
     """
 
     def __init__(
@@ -168,15 +155,17 @@ class Engine:
         witness: Witness | None = None,
         deadline_s: float = 30,
         documents: Documents | None = None,
+        *,
+        compiled: bool = True,
     ) -> None:
         self._schema = schema
         self._plan = plan
         self._session = session
         self._witness = witness
         self.deadline_s = deadline_s
+        self._compiled = compiled
         self._named = documents or Documents()
-        self._documents: OrderedDict[str, Document] = OrderedDict()
-        self._characters = 0
+        self._documents = DocumentCache(schema)
 
     def requested(self, asked: Asked, caller: Caller) -> Operation | list[FormattedError]:
         """The operation that a caller's request brings or names by hash, or the errors of its document.
@@ -196,7 +185,7 @@ class Engine:
 
         Only for one who `explores` it may ask for the schema, and do errors suggest names of it.
         """
-        document = self._document(query, explores)
+        document = self._documents.get(query, explores)
         if isinstance(document, list):
             return document
         node = get_operation_ast(document.incremental, operation_name)
@@ -220,7 +209,7 @@ class Engine:
         not leave. The deadline is for who sends the payloads to keep: it includes a client that is slow to take them.
         """
         document = operation.document.incremental if incremental else operation.document.whole
-        asked = _Asked(operation, document, variables, caller, request)
+        asked = _asked(operation, document, variables, caller, request)
         async with self._session(caller) as context:
             first = True
             async with aclosing(self._executed(asked, context)) as payloads:
@@ -237,7 +226,7 @@ class Engine:
         One without `data` where it can't begin. The session in which it begins is closed before the first event: a
         source of events that waits holds no connection. Raises AppError, DeadlineExceeded for a slow event too.
         """
-        asked = _Asked(operation, operation.document.whole, variables, caller, request)
+        asked = _asked(operation, operation.document.whole, variables, caller, request)
         async with deadline(self.deadline_s), self._session(caller) as context:
             source = await self._source(asked, context)
             if isinstance(source, dict):
@@ -269,6 +258,11 @@ class Engine:
         self, asked: _Asked, context: object, event: object = None
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Payloads of one execution; `event` is what a subscription's root field resolves to."""
+        if event is None and self._compiled and asked.is_compiled:
+            payload = await self._run_compiled(asked, context)
+            if payload is not None:
+                yield payload
+                return
         executor = self._executor(asked, context, event)
         if isinstance(executor, list):
             yield {"errors": [variable_error(error) for error in executor]}
@@ -284,9 +278,36 @@ class Engine:
             async for payload in payloads:
                 yield payload
 
+    async def _run_compiled(self, asked: _Asked, context: Any) -> dict[str, Any] | None:
+        """The payload of a compiled operation; None where graphql-core's own execution has to answer."""
+        definitions = asked.operation.node.variable_definitions or ()
+        variables = get_variable_values(self._schema, definitions, asked.variables, max_errors=50)
+        if isinstance(variables, list):
+            return {"errors": [variable_error(error) for error in variables]}
+        plan = self._plan_of(asked, variables.coerced)
+        shape = self._shape(asked, variables)
+        if shape is None:
+            return None
+        try:
+            result = await Run(shape, variables).execute(context)
+        except Fault:
+            return None
+        return whole(result, {"phi": list(plan.masked)} if plan.masked else None, asked.request.request_id)
+
+    def _shape(self, asked: _Asked, variables: VariableValues) -> Shape | None:
+        """The compiled operation, made for the first of those who see alike."""
+        document, shapes = asked.operation.document, asked.operation.document.shapes
+        flags = {name: variables.coerced.get(name) for name in document.flags}
+        key = (asked.operation.name, view_of(asked.caller).name, *flags.items())
+        if key not in shapes:
+            while len(shapes) >= SHAPES_MAX:
+                del shapes[next(iter(shapes))]
+            known = VariableValues({}, {name: value for name, value in flags.items() if value is not None})
+            shapes[key] = compiled(self._schema, asked.document, asked.operation.node, known, asked.caller)
+        return shapes[key]
+
     def _executor(self, asked: _Asked, context: object, event: object = None) -> list[GraphQLError] | Executor[Any]:
-        """What executes the operation, or what is wrong with its variables. Raises LimitExceeded."""
-        check_variables(asked.variables)
+        """What executes the operation, or what is wrong with its variables."""
         return _EXECUTOR.build(
             self._schema,
             asked.document,
@@ -297,7 +318,10 @@ class Engine:
         )
 
     def _planned(self, asked: _Asked, executor: Executor[Any]) -> AccessPlan:
-        coerced = executor.variable_values.coerced
+        return self._plan_of(asked, executor.variable_values.coerced)
+
+    def _plan_of(self, asked: _Asked, coerced: dict[str, Any]) -> AccessPlan:
+        """The access plan; what an operation costs is checked before. Raises CostLimitExceeded."""
         check_cost(self._schema, asked.document, asked.operation.name, coerced)
         return self._plan(self._schema, asked.document, asked.operation.name, coerced, asked.caller)
 
@@ -305,58 +329,3 @@ class Engine:
         """The one place that every payload goes through before it leaves."""
         if self._witness:
             await self._witness(asked.operation, asked.caller, context, payload, asked.request, first)
-
-    def _document(self, query: str, explores: bool) -> Document | list[FormattedError]:
-        """The parsed and validated document, from the cache where it was valid before."""
-        digest = hashlib.sha256(query.encode()).hexdigest()
-        document = self._documents.get(digest)
-        if document is None:
-            try:
-                document = self._validated(query, digest, explores)
-            except AppError as error:
-                return [described(error)]
-            if isinstance(document, list):
-                return document
-            self._remember(document, query)
-        self._documents.move_to_end(digest)
-        if document.introspects and not explores:
-            return [described(IntrospectionDisabled())]
-        return document
-
-    def _validated(self, query: str, digest: str, explores: bool) -> Document | list[FormattedError]:
-        """Bounds come before the work that they bound.
-
-        Raises LimitExceeded, CircularFragment and IntrospectionDisabled.
-        """
-        check_text(query)
-        try:
-            parsed = parse(query)
-        except GraphQLSyntaxError as error:
-            return [syntax_error(error)]
-        extent = check_document(parsed)
-        if extent.introspects and not explores:
-            raise IntrospectionDisabled
-        errors = validate(self._schema, parsed, _RULES, max_errors=VALIDATION_ERRORS_MAX, hide_suggestions=not explores)
-        if errors:
-            return [validation_error(error) for error in errors]
-        return Document(digest, parsed, visit(parsed, _WithoutIncremental()), extent.introspects)
-
-    def _remember(self, document: Document, query: str) -> None:
-        """Keeps the document and drops the least recently used ones beyond the bound."""
-        self._documents[document.digest] = document
-        self._characters += _weight(query)
-        while self._characters > CACHE_CHARACTERS_MAX and len(self._documents) > 1:
-            _, dropped = self._documents.popitem(last=False)
-            source = dropped.incremental.loc
-            self._characters -= _weight(source.source.body) if source else 0
-
-
-class _WithoutIncremental(Visitor):
-    """Takes @defer and @stream out of a document, for a client that wants its answer in one piece."""
-
-    def enter_directive(self, node: DirectiveNode, *_args: Any) -> VisitorAction:
-        return REMOVE if node.name.value in ("defer", "stream") else None
-
-
-def _weight(query: str) -> int:
-    return max(len(query), ENTRY_CHARACTERS_MIN)

@@ -120,15 +120,16 @@ def field(
     A relation whose kinds are all hidden from the caller is not resolved: its store is not asked.
     """
     kinds = (phi,) if isinstance(phi, Phi) else phi or ()
+    source = Source(kinds, value, batch and Relation(batch, chart, elsewhere), root)
     phi_directives: list[object] = [PhiDirective(kind=list(kinds))] if kinds else []
     directives = phi_directives + cost_directives([a.graphql_name or a.name for a in args], weight, size)
-    resolver: Any = _resolver(value, batch and Relation(batch, chart, elsewhere), root, args, kinds)
+    resolver: Any = _resolver(source, args)
     return strawberry.field(
         resolver=resolver,
         description=description,
         directives=directives,
         name=name,
-        metadata={"scrubs": scrubs, "chart": chart and batch is not None},
+        metadata={"scrubs": scrubs, "chart": chart and batch is not None, "source": source},
         is_subscription=streams,
     )
 
@@ -141,20 +142,25 @@ class Relation:
     chart: bool
     elsewhere: Callable[[Any], UUID] | None
 
+    def suppressed(self, caller: Caller, parent: Any) -> Suppressed | None:
+        """What is said below a patient whose chart is closed to the caller; an empty one would say: no disease."""
+        if self.chart and isinstance(parent, PatientRow) and parent.standing != OPEN:
+            return Suppressed(parent.standing or RELATIONSHIP, break_glass=may_break_glass(caller))
+        return None
 
-def _refuse_suppressed(caller: Caller, parent: Any) -> None:
-    """Raises Suppressed below a patient whose chart is closed to the caller; an empty one would say: no disease."""
-    if isinstance(parent, PatientRow) and parent.standing != OPEN:
-        raise Suppressed(parent.standing or RELATIONSHIP, break_glass=may_break_glass(caller))
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a field's value comes from, for what executes it; see `field`. With none of the three: the attribute."""
+
+    kinds: Sequence[Phi]
+    value: Callable[[Any], object] | None
+    relation: Relation | None
+    root: Callable[..., Awaitable[object]] | None
 
 
-def _resolver(
-    value: Callable[[Any], object] | None,
-    relation: Relation | None,
-    root_resolver: Callable[..., Awaitable[object]] | None,
-    args: Sequence[Argument],
-    kinds: Sequence[Phi],
-) -> Callable[..., Any] | None:
+def _resolver(source: Source, args: Sequence[Argument]) -> Callable[..., Any] | None:
+    kinds, value, relation, root_resolver = source.kinds, source.value, source.relation, source.root
     if value:
 
         def of_row(root: Any) -> Any:
@@ -169,8 +175,8 @@ def _resolver(
                 context = context.enter(info.path, relation.elsewhere(root))
             if hides(context.caller, *kinds):
                 return None
-            if relation.chart:
-                _refuse_suppressed(context.caller, root)
+            if suppressed := relation.suppressed(context.caller, root):
+                raise suppressed
             return await context.for_parent(relation.batch, root, arguments)
 
         return _signed(of_level, args, with_info=True)

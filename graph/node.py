@@ -40,10 +40,15 @@ def node_id(type_name: str) -> Any:
     return field("Global id: FHIR type, slash, key", phi=None, value=global_id(type_name))
 
 
+SERVED: dict[type, str] = {}
+"""Name of the type of Node that each row class serves."""
+
+
 def served_from(row: type) -> Callable[[C], C]:
     """Lets a type that implements Node be served from this row class."""
 
     def mark(cls: C) -> C:
+        SERVED[row] = cls.__name__
         cls.is_type_of = classmethod(lambda _cls, value, _info: isinstance(value, row))  # type: ignore[attr-defined]
         return cls
 

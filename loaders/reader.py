@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Hashable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, LiteralString, TypeAlias, TypeVar
+from typing import Any, Generic, LiteralString, TypeAlias, TypeVar
 
 from aiodataloader import DataLoader
 
@@ -49,7 +49,7 @@ class Reader:
         self.notes = stores.notes.session(caller, self._record, self.patients, self.seen)
         self.archive = stores.archive.session(caller, self._record, self.seen)
         self.warehouse = stores.warehouse.session(caller, self._record)
-        self._loaders: dict[Batch[Any, Any], DataLoader[Any, Any]] = {}
+        self._joined: dict[Batch[Any, Any], _Joined[Any, Any]] = {}
         self._first: Reader = beside._first if beside else self
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -61,12 +61,10 @@ class Reader:
 
         Raises what the batch function raises, StoreError above all.
         """
-        loader = self._loaders.get(batch)
-        if loader is None:
-            loader = self._loaders[batch] = DataLoader(self._in_order(batch))
-        wanted = [key for key in dict.fromkeys(keys) if key is not None]
-        values = dict(zip(wanted, await loader.load_many(wanted), strict=True))
-        return [None if key is None else values[key] for key in keys]
+        joined = self._joined.get(batch)
+        if joined is None:
+            joined = self._joined[batch] = _Joined(self, batch)
+        return await joined.values(keys)
 
     async def patients(self) -> Patients:
         """Whose records the caller may see, for the stores beside the clinical one; asked once. Raises StoreError."""
@@ -117,13 +115,33 @@ class Reader:
     def _record(self, store: str, statement: str) -> None:
         self.statements[store, statement] += 1
 
-    def _in_order(self, batch: Batch[K, V]) -> Callable[[list[K]], Coroutine[Any, Any, list[V | None]]]:
-        async def run(keys: list[K]) -> list[V | None]:
-            with self.under_way():
-                found = await batch(self, keys)
-            return [found.get(key) for key in keys]
 
-        return run
+class _Joined(Generic[K, V]):
+    """One batch function of one reader: calls of one moment are joined, and no key is asked for twice."""
+
+    def __init__(self, reader: Reader, batch: Batch[K, V]) -> None:
+        self._reader = reader
+        self._batch = batch
+        self._known: dict[K, V | None] = {}
+        self._asking = asyncio.Lock()
+        # Of whole lists of keys: a future for each key would cost more than the statement.
+        self._loader: DataLoader[Sequence[K | None], None] = DataLoader(self._ask, cache=False)
+
+    async def values(self, keys: Sequence[K | None]) -> list[V | None]:
+        """Values of the keys, in their order."""
+        if any(key is not None and key not in self._known for key in keys):
+            await self._loader.load(keys)
+        return [None if key is None else self._known[key] for key in keys]
+
+    async def _ask(self, lists: list[Sequence[K | None]]) -> list[None]:
+        async with self._asking:
+            asked = dict.fromkeys(key for keys in lists for key in keys if key is not None)
+            missing = [key for key in asked if key not in self._known]
+            if missing:
+                with self._reader.under_way():
+                    found = await self._batch(self._reader, missing)
+                self._known.update((key, found.get(key)) for key in missing)
+        return [None for _ in lists]
 
 
 def _patients(records: Sequence[Any]) -> Patients:

@@ -51,25 +51,40 @@ class Context:
 
         What of it the caller may see, that facility's policies decide: see access.exchanged_to.
         """
+        context = self._paths[tuple(path.as_list())] = self.beside(facility_id)
+        return context
+
+    def beside(self, facility_id: UUID) -> Context:
+        """The context of the same person at another facility, in the same request."""
         context = self._facilities.get(facility_id)
         if context is None:
             caller = replace(self.caller, facility_id=facility_id, home_facility_id=self.caller.facility_id)
             context = self._facilities[facility_id] = Context(self.reader.beside(caller), self.cursor_key)
-        self._paths[tuple(path.as_list())] = context
         return context
 
     async def for_parent(self, resolver: BatchResolver, parent: object, arguments: Mapping[str, Any]) -> Any:
-        """A batch resolver's value for one parent; all parents of one moment share one call.
+        """A batch resolver's value for one parent: how stock execution, which goes field by field, asks for a level.
 
-        This is how stock execution, which resolves field by field, reaches a function that takes a whole level.
+        Raises what the resolver raises, or gives for this parent.
         """
+        [value] = await self.for_level(resolver, [parent], arguments)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    async def for_level(
+        self, resolver: BatchResolver, parents: Sequence[Any], arguments: Mapping[str, Any]
+    ) -> Sequence[Any]:
+        """A batch resolver's values for parents, in their order; all that ask at one moment share one call."""
         key = (resolver, *((name, tuple(v) if isinstance(v, list) else v) for name, v in arguments.items()))
         loader = self._fields.get(key)
         if loader is None:
 
-            async def run(parents: list[Any]) -> list[Any]:
+            async def run(levels: list[Sequence[Any]]) -> list[Sequence[Any]]:
+                everyone = [parent for level in levels for parent in level]
                 with self.reader.under_way():
-                    return list(await resolver(self, parents, **arguments))
+                    values = iter(await resolver(self, everyone, **arguments))
+                return [[next(values) for _ in level] for level in levels]
 
             loader = self._fields[key] = DataLoader(run, cache=False)
-        return await loader.load(parent)
+        return await loader.load(parents)

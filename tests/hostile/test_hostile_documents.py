@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from db.caller import Caller, PurposeOfUse
 from db.errors import AppError, CircularFragment, LimitExceeded
 from db.policy import ROLES
-from graph import execution
+from graph.document import VALIDATION_ERRORS_MAX
 from graph.errors import described
 from graph.execution import Engine, Operation
 from graph.limits import Limit, check_document, check_text, check_variables
@@ -119,7 +119,7 @@ async def check(asker: Asker, name: str, case: Case) -> None:
         assert (extensions["limit"], extensions["max"]) == (limit, Limit[limit].value.maximum)
         assert str(Limit[limit].value.maximum) in answer["errors"][0]["message"]
         assert limit in answer["errors"][0]["message"]
-    assert len(answer["errors"]) <= execution.VALIDATION_ERRORS_MAX + 1
+    assert len(answer["errors"]) <= VALIDATION_ERRORS_MAX + 1
     assert calls < CALLS_MAX
     assert await asker.answers()
 
@@ -128,9 +128,9 @@ async def check(asker: Asker, name: str, case: Case) -> None:
 async def test_bounds(asker: Asker, monkeypatch: pytest.MonkeyPatch, name: str, case: Case) -> None:
     """Nothing is validated; what the scan refuses is not even parsed."""
     with monkeypatch.context() as patched:
-        patched.setattr(execution, "validate", never)
+        patched.setattr("graph.document.validate", never)
         if case.code.split("_")[0] in ("CHARACTER", "TOKEN", "COMMENT"):
-            patched.setattr(execution, "parse", never)
+            patched.setattr("graph.document.parse", never)
         assert (await asker.ask(case))["errors"][0]["extensions"]["code"] == case.code
     await check(asker, name, case)
 
@@ -151,7 +151,7 @@ async def test_introspection_that_is_not_allowed(
 ) -> None:
     """Refused before validation; to who may explore the same document is a valid one, also from the cache."""
     with monkeypatch.context() as patched:
-        patched.setattr(execution, "validate", never)
+        patched.setattr("graph.document.validate", never)
         assert (await asker.ask(case))["errors"][0]["extensions"]["code"] == case.code
     await check(asker, name, case)
     name_of_one = "A" if "query A" in case.query else None

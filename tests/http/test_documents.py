@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from graph import execution
+from graph import document
 from graph.execution import Engine, Operation
 from tests.http.small_graph import SCHEMA, plan
 
@@ -40,7 +40,7 @@ def test_document_without_incremental_directives() -> None:
 
 
 def test_least_recently_used_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution, "CACHE_CHARACTERS_MAX", 2 * execution.ENTRY_CHARACTERS_MIN)
+    monkeypatch.setattr(document, "CACHE_CHARACTERS_MAX", 2 * document.ENTRY_CHARACTERS_MIN)
     used = engine()
     a, b = prepared(used, "{ a: name }").document, prepared(used, "{ b: name }").document
     assert prepared(used, "{ a: name }").document is a
@@ -51,7 +51,7 @@ def test_least_recently_used_goes_first(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_document_that_is_larger_than_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stays alone, until the next one comes."""
-    monkeypatch.setattr(execution, "CACHE_CHARACTERS_MAX", execution.ENTRY_CHARACTERS_MIN)
+    monkeypatch.setattr(document, "CACHE_CHARACTERS_MAX", document.ENTRY_CHARACTERS_MIN)
     used = engine()
     query = "{ name" + " " * 2_000 + "}"
     large = prepared(used, query).document
