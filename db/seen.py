@@ -22,9 +22,11 @@ class Seen:
         known.update(patient for patient in patients if patient is not None)
 
     def rows(self, facility_id: UUID, rows: Sequence[Any]) -> None:
-        """Notes the patients of rows of PostgreSQL that have a column patient_id."""
+        """Notes the patients of rows of PostgreSQL that have a column patient_id, or patients for those of a list."""
         if rows and "patient_id" in rows[0].keys():
             self.add(facility_id, {row["patient_id"] for row in rows})
+        if rows and "patients" in rows[0].keys():
+            self.add(facility_id, {patient for row in rows for patient in row["patients"] or ()})
 
     def documents(self, facility_id: UUID, documents: Sequence[Mapping[str, Any]]) -> None:
         """Notes the patients of documents of MongoDB; those without metadata are counts of many."""

@@ -7,8 +7,8 @@ import strawberry
 from db.policy import Phi
 from graph.datatype import FhirDateTime
 from graph.field import PAGE, REQUIRED, arg, field
-from graph.node import global_id
 from loaders.audit import AccessRow
+from loaders.element import GlobalId
 
 NOT_ACCOUNTABLE = frozenset({"TREAT", "ETREAT", "HPAYMT", "HOPERAT", "PATRQT"})
 """Purposes that an accounting leaves out: treatment, payment, operations, to the individual (45 CFR 164.528(a)(1))."""
@@ -38,7 +38,7 @@ class AccessEvent:
     home_facility_id: strawberry.ID | None = field(
         "Global id of the actor's facility, where it is another one: the records were exchanged",
         phi=None,
-        value=global_id("Facility", "home_facility_id"),
+        value=GlobalId("Facility", "home_facility_id"),
     )
     shown: list[Phi] = field("Kinds of PHI that were shown", phi=None, value=lambda row: [Phi(k) for k in row.shown])
     masked: list[Phi] = field("Kinds of PHI that were masked", phi=None, value=lambda row: [Phi(k) for k in row.masked])

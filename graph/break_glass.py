@@ -11,7 +11,7 @@ import resolvers.break_glass
 import resolvers.patient
 from graph.datatype import FhirDateTime
 from graph.field import PAGE, REQUIRED, arg, field
-from graph.node import global_id
+from loaders.element import GlobalId
 from resolvers.break_glass import MINUTES_MAX
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _instant(name: str) -> Callable[[Any], str | None]:
 class BreakGlassGrant:
     """Served from BreakGlassRow. Who wrote the reason and the privacy officer see it; nobody else gets a grant."""
 
-    id: strawberry.ID = field("Global id of the grant", phi=None, value=global_id("BreakGlassGrant"))
+    id: strawberry.ID = field("Global id of the grant", phi=None, value=GlobalId("BreakGlassGrant"))
     patient: Annotated[Patient, strawberry.lazy("graph.patient")] | None = field(
         "Patient whose chart was opened", phi=None, batch=resolvers.patient.of_facts
     )

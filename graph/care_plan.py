@@ -11,6 +11,7 @@ from graph.fact import ClinicalFact
 from graph.field import field
 from graph.node import node_id, served_from
 from loaders.care_plan import CarePlanRow, GoalRow
+from loaders.element import Element
 
 
 def _conditions(row: CarePlanRow | GoalRow) -> list[str] | None:
@@ -38,7 +39,7 @@ class Goal(ClinicalFact):
     achievement_status: str | None = field("How far the goal is reached: in-progress, achieved, …", phi=Phi.CLINICAL)
     description: CodeableConcept | None = field("What the goal is", phi=Phi.CLINICAL)
     target: list[GoalTarget] | None = field("Targets of the goal", phi=Phi.CLINICAL)
-    start_date: FhirDateTime | None = field("When work on the goal begins", phi=Phi.DATE, value=lambda row: row.start)
+    start_date: FhirDateTime | None = field("When work on the goal begins", phi=Phi.DATE, value=Element("start"))
     addresses: list[strawberry.ID] | None = field(
         "Global ids of the conditions that the goal is about", phi=Phi.CLINICAL, value=_conditions
     )

@@ -9,18 +9,18 @@ import resolvers.lab
 import resolvers.provider
 from db.policy import Phi
 from graph.connection import Connection
-from graph.datatype import CodeableConcept, FhirDateTime, Quantity, ReferenceRange, listed, take
+from graph.datatype import CodeableConcept, FhirDateTime, Quantity, ReferenceRange
 from graph.fact import ClinicalFact
 from graph.field import FACTS, field
-from graph.lab import LabResult, ObservationComponent, value_quantity
+from graph.lab import LabResult, ObservationComponent
 from graph.node import Node, node_id, served_from
 from graph.provider import Provider
 from loaders.allergy_intolerance import AllergyIntoleranceRow
 from loaders.care_team import CareTeamRow
-from loaders.concept import concept
 from loaders.condition import ConditionRow
 from loaders.consent import ConsentRow
 from loaders.diagnostic_report import DiagnosticReportRow
+from loaders.element import Element, Inside, Listed, concept, value_quantity
 from loaders.immunization import ImmunizationRow
 from loaders.observation import ObservationRow
 from loaders.procedure import ProcedureRow
@@ -40,9 +40,9 @@ class Condition(ClinicalFact):
     severity: CodeableConcept | None = field("Severity of the condition", phi=Phi.CLINICAL)
     code: CodeableConcept | None = field("What the condition is", phi=Phi.CLINICAL, value=concept)
     body_site: list[CodeableConcept] | None = field("Where in the body the condition is", phi=Phi.CLINICAL)
-    onset_date_time: FhirDateTime | None = field("When the condition began", phi=Phi.DATE, value=lambda row: row.onset)
+    onset_date_time: FhirDateTime | None = field("When the condition began", phi=Phi.DATE, value=Element("onset"))
     abatement_date_time: FhirDateTime | None = field(
-        "When the condition ended", phi=Phi.DATE, value=lambda row: row.abatement
+        "When the condition ended", phi=Phi.DATE, value=Element("abatement")
     )
     recorded_date: FhirDateTime | None = field("When the condition was first recorded", phi=Phi.DATE)
     note: str | None = field("Remark on the condition", phi=Phi.FREE_TEXT)
@@ -72,7 +72,7 @@ class AllergyReaction:
 
     substance: CodeableConcept | None = field("Substance of the reaction", phi=Phi.CLINICAL)
     manifestation: list[CodeableConcept] | None = field(
-        "Signs of the reaction", phi=Phi.CLINICAL, value=listed("manifestation")
+        "Signs of the reaction", phi=Phi.CLINICAL, value=Listed("manifestation")
     )
     severity: str | None = field("Severity: mild, moderate or severe", phi=Phi.CLINICAL)
     description: str | None = field("Reaction as text", phi=Phi.FREE_TEXT)
@@ -93,7 +93,7 @@ class AllergyIntolerance(ClinicalFact):
     category: list[str] | None = field("Categories: food, medication, environment, biologic", phi=Phi.CLINICAL)
     criticality: str | None = field("Potential harm: low, high or unable-to-assess", phi=Phi.CLINICAL)
     code: CodeableConcept | None = field("What the patient reacts to", phi=Phi.CLINICAL, value=concept)
-    onset_date_time: FhirDateTime | None = field("When it began", phi=Phi.DATE, value=lambda row: row.onset)
+    onset_date_time: FhirDateTime | None = field("When it began", phi=Phi.DATE, value=Element("onset"))
     recorded_date: FhirDateTime | None = field("When it was first recorded", phi=Phi.DATE)
     reaction: list[AllergyReaction] | None = field("Reactions that the patient had", phi=Phi.CLINICAL)
     note: str | None = field("Remark on it", phi=Phi.FREE_TEXT)
@@ -107,11 +107,9 @@ class Immunization(ClinicalFact):
     id: strawberry.ID = node_id("Immunization")
     status: str | None = field("Status: completed, entered-in-error or not-done", phi=None)
     vaccine_code: CodeableConcept | None = field("Vaccine given", phi=Phi.CLINICAL, value=concept)
-    occurrence_date_time: FhirDateTime | None = field(
-        "When it was given", phi=Phi.DATE, value=lambda row: row.occurrence
-    )
+    occurrence_date_time: FhirDateTime | None = field("When it was given", phi=Phi.DATE, value=Element("occurrence"))
     occurrence_string: str | None = field(
-        "When it was given, as text", phi=Phi.FREE_TEXT, value=lambda row: row.occurrence_text
+        "When it was given, as text", phi=Phi.FREE_TEXT, value=Element("occurrence_text")
     )
     primary_source: bool | None = field("Whether who recorded it also gave it", phi=None)
     lot_number: str | None = field("Lot number of the vaccine", phi=Phi.OTHER_IDENTIFIER)
@@ -128,14 +126,14 @@ class Observation(ClinicalFact):
     category: list[str] | None = field("Categories: social-history, survey, …", phi=Phi.CLINICAL)
     code: CodeableConcept | None = field("What was observed", phi=Phi.CLINICAL, value=concept)
     effective_date_time: FhirDateTime | None = field(
-        "When it was true of the patient", phi=Phi.DATE, value=lambda row: row.effective
+        "When it was true of the patient", phi=Phi.DATE, value=Element("effective")
     )
     issued: FhirDateTime | None = field("When it was made available", phi=Phi.DATE)
     value_quantity: Quantity | None = field("Value as an amount", phi=Phi.CLINICAL, value=value_quantity)
     value_codeable_concept: CodeableConcept | None = field(
-        "Value as a concept", phi=Phi.CLINICAL, value=lambda row: row.value_concept
+        "Value as a concept", phi=Phi.CLINICAL, value=Element("value_concept")
     )
-    value_string: str | None = field("Value as text", phi=Phi.FREE_TEXT, value=lambda row: row.value_text)
+    value_string: str | None = field("Value as text", phi=Phi.FREE_TEXT, value=Element("value_text"))
     value_date_time: FhirDateTime | None = field("Value as a time", phi=Phi.DATE)
     data_absent_reason: CodeableConcept | None = field("Why there is no value", phi=Phi.CLINICAL)
     component: list[ObservationComponent] | None = field("Parts that have values of their own", phi=Phi.CLINICAL)
@@ -154,7 +152,7 @@ class DiagnosticReport(ClinicalFact):
     category: list[CodeableConcept] | None = field("Services that made the report", phi=Phi.CLINICAL)
     code: CodeableConcept | None = field("Kind of the report", phi=Phi.CLINICAL, value=concept)
     effective_date_time: FhirDateTime | None = field(
-        "When the results were true of the patient", phi=Phi.DATE, value=lambda row: row.effective
+        "When the results were true of the patient", phi=Phi.DATE, value=Element("effective")
     )
     issued: FhirDateTime | None = field("When the report was made available", phi=Phi.DATE)
     results: Connection[LabResult] | None = field(
@@ -203,5 +201,5 @@ class Consent(Node):
     category: list[CodeableConcept] | None = field("Kinds of the consent", phi=None)
     date_time: FhirDateTime | None = field("When the patient consented", phi=Phi.DATE)
     provision_type: str | None = field(
-        "Whether the rule permits or denies", phi=None, value=lambda row: take(row.provision or {}, "type")
+        "Whether the rule permits or denies", phi=None, value=Inside("provision", ("type",))
     )

@@ -13,9 +13,10 @@ from graph.connection import Edge, PageInfo
 from graph.datatype import CodeableConcept, FhirDateTime
 from graph.fact import ClinicalFact
 from graph.field import PAGE, PERIOD, REQUIRED, STATUS, arg, field
-from graph.node import global_id, node_id, served_from
+from graph.node import node_id, served_from
 from graph.provider import Provider
 from loaders.clinical_note import ClinicalNoteRow
+from loaders.element import GlobalId
 
 TYPE = arg("type", list[str] | None, "Codes (LOINC) of note types of which one must match", phi=Phi.CLINICAL)
 NOTES = (*PAGE, *PERIOD, STATUS, TYPE)
@@ -42,7 +43,7 @@ class NoteAuthor:
     provider_id: strawberry.ID | None = field(
         "Global id of the author, where a provider of the facility",
         phi=None,
-        value=global_id("Provider", "provider_id"),
+        value=GlobalId("Provider", "provider_id"),
     )
     provider: Provider | None = field(
         "Author, where a provider of the facility", phi=None, batch=resolvers.provider.of_facts
@@ -57,7 +58,7 @@ class NoteSignature:
     provider_id: strawberry.ID | None = field(
         "Global id of the signer, where a provider of the facility",
         phi=None,
-        value=global_id("Provider", "provider_id"),
+        value=GlobalId("Provider", "provider_id"),
     )
     provider: Provider | None = field(
         "Signer, where a provider of the facility", phi=None, batch=resolvers.provider.of_facts

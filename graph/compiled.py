@@ -7,6 +7,7 @@ right (a value that its type does not take) is left to graphql-core's own execut
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
@@ -35,10 +36,13 @@ from strawberry.types.arguments import convert_arguments
 
 from db.caller import Caller
 from db.policy import hides
-from graph.datatype import fhir_name
+from graph.compose import Composer, Written
 from graph.definition import definition_of, metadata_of
 from graph.field import Source
 from graph.node import SERVED
+from loaders.composed import Composed
+from loaders.element import fhir_name
+from loaders.json_text import NotComposable
 
 if TYPE_CHECKING:
     from graph.level import Below
@@ -84,12 +88,21 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Relations of a shape that one statement writes as JSON, in the order of its branches."""
+
+    statement: Composed
+    links: Sequence[tuple[Link, Written]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Shape:
     """Selected fields of one object type, in the order of the answer."""
 
     picks: Sequence[tuple[str, Pick | None, Complete | None]]
     """Key, how to pick, how to complete; a field that is read has no pick, one that is as it is no completion."""
     links: Sequence[Link]
+    groups: Sequence[Group]
 
     def complete(self, row: Any, path: Path | None, below: Below) -> dict[str, Any]:
         """The object of a row, without its relations, which are noted for the level below. Raises Fault."""
@@ -102,7 +115,7 @@ class Shape:
             raise
         except Exception as error:
             raise Fault from error
-        if self.links:
+        if self.links or self.groups:
             below.note(self, Item(row, out, path))
         return out
 
@@ -118,10 +131,12 @@ class Compiler:
     """Only those variables that @skip and @include take: the shapes outlive the request."""
     caller: Caller
     _fragments: dict[str, FragmentDetails] = field(init=False)
+    _composer: Composer = field(init=False)
 
     def __post_init__(self) -> None:
         definitions = [one for one in self.document.definitions if isinstance(one, FragmentDefinitionNode)]
         self._fragments = {one.name.value: FragmentDetails(one) for one in definitions}
+        self._composer = Composer(self.schema, self.operation, self._fragments, self.flags, self.caller)
 
     def root(self) -> Shape:
         """Shape of the whole answer. Raises GraphQLError where an argument is not right."""
@@ -133,6 +148,7 @@ class Compiler:
     def _shape(self, type_: GraphQLObjectType, fields: Mapping[str, list[FieldDetails]]) -> Shape:
         picks: list[tuple[str, Pick | None, Complete | None]] = []
         links: list[Link] = []
+        written: list[tuple[Link, Written]] = []
         for key, details in fields.items():
             name = details[0].node.name.value
             if name == "__typename":
@@ -144,12 +160,33 @@ class Compiler:
                 raise NotCompiled
             if source and (source.relation or source.root):
                 picks.append((key, None, None))
-                if not hides(self.caller, *source.kinds):
-                    links.append(self._link(key, declared, source, details))
+                if hides(self.caller, *source.kinds):
+                    continue
+                link = self._link(key, declared, source, details)
+                by_database = self._composer.written(declared.type, source, details)
+                if by_database:
+                    written.append((link, by_database))
+                else:
+                    links.append(link)
             else:
                 pick = source.value if source and source.value else _attribute(definition_of(declared).python_name)
                 picks.append((key, pick, self._completion(declared.type, details)))
-        return Shape(picks, links)
+        groups = self._groups(type_.name, written, links)
+        return Shape(picks, links, groups)
+
+    def _groups(self, name: str, written: list[tuple[Link, Written]], links: list[Link]) -> list[Group]:
+        """A group for each database; what can't be composed after all goes to the links."""
+        by_session: defaultdict[object, list[tuple[Link, Written]]] = defaultdict(list)
+        for one in written:
+            by_session[one[1].branch.batch.session].append(one)
+        groups: list[Group] = []
+        for together in by_session.values():
+            try:
+                statement = self._composer.statement(name.lower(), [one.branch for _, one in together])
+                groups.append(Group(statement, together))
+            except NotComposable:
+                links += [link for link, _ in together]
+        return groups
 
     def _link(self, key: str, declared: GraphQLField, source: Source, details: list[FieldDetails]) -> Link:
         nodes = [one.node for one in details]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from functools import lru_cache
-from typing import Any, NewType, TypeVar, cast
+from typing import NewType
 
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
 from db.policy import Phi
 from graph.field import field
+from loaders.element import Listed
 
 FhirDate = NewType("FhirDate", str)
 FhirDateTime = NewType("FhirDateTime", str)
@@ -39,29 +39,6 @@ SCALARS: Mapping[object, ScalarDefinition] = {
 """Scalars of the schema; dates travel as FHIR writes them."""
 
 
-@lru_cache(maxsize=1024)
-def fhir_name(name: str) -> str:
-    """FHIR element name of a Python name: `postal_code` is `postalCode`."""
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
-
-
-def take(source: Any, name: str) -> object:
-    """Default resolver: the attribute of a row, or the element of a FHIR fragment."""
-    if isinstance(source, dict):
-        element = cast("dict[str, object]", source)
-        return element.get(name) if name in element else element.get(fhir_name(name))
-    return getattr(source, name)
-
-
-T = TypeVar("T")
-
-
-def listed(name: str) -> Any:
-    """Value function of a list element that a FHIR fragment may lack: an empty list then."""
-    return lambda source: take(source, name) or []
-
-
 @strawberry.type(description="A code of a code system")
 class Coding:
     """FHIR Coding."""
@@ -75,7 +52,7 @@ class Coding:
 class CodeableConcept:
     """FHIR CodeableConcept; the field that holds one carries its PHI kind."""
 
-    coding: list[Coding] = field("Codes of the concept, the main one first", phi=None, value=listed("coding"))
+    coding: list[Coding] = field("Codes of the concept, the main one first", phi=None, value=Listed("coding"))
     text: str | None = field("Text of the concept as entered", phi=None)
 
 
@@ -187,10 +164,10 @@ class PatientContact:
     """FHIR Patient.contact."""
 
     relationship: list[CodeableConcept] = field(
-        "Relationship to the patient, such as emergency contact", phi=None, value=listed("relationship")
+        "Relationship to the patient, such as emergency contact", phi=None, value=Listed("relationship")
     )
     name: HumanName | None = field("Name of the contact", phi=Phi.NAME)
-    telecom: list[ContactPoint] = field("Ways to reach the contact", phi=None, value=listed("telecom"))
+    telecom: list[ContactPoint] = field("Ways to reach the contact", phi=None, value=Listed("telecom"))
     address: Address | None = field("Address of the contact", phi=Phi.GEOGRAPHY)
 
 

@@ -28,7 +28,7 @@ from graph.medication import MedicationAdministration, MedicationRequest
 from graph.node import Node, node_id, served_from
 from graph.provider import Provider
 from graph.vital_sign import VitalSign
-from loaders.concept import concept
+from loaders.element import Element, Inside, concept
 from loaders.encounter import EncounterRow
 
 if TYPE_CHECKING:
@@ -45,20 +45,20 @@ class Encounter(Node):
     class_: str | None = field(
         "Class of the encounter (HL7 v3 ActCode: AMB, IMP, EMER, …)",
         phi=None,
-        value=lambda row: row.class_code,
+        value=Element("class_code"),
         name="class",
     )
     type: CodeableConcept | None = field("Type of the encounter", phi=Phi.CLINICAL, value=concept)
     period_start: FhirDateTime | None = field("Start of the encounter", phi=Phi.DATE)
     period_end: FhirDateTime | None = field("End of the encounter; null while it lasts", phi=Phi.DATE)
     reason_code: list[CodeableConcept] | None = field(
-        "Reasons of the encounter", phi=Phi.CLINICAL, value=lambda row: (row.details or {}).get("reason")
+        "Reasons of the encounter", phi=Phi.CLINICAL, value=Inside("details", ("reason",))
     )
     admit_source: CodeableConcept | None = field(
-        "Where the patient came from", phi=Phi.CLINICAL, value=lambda row: _stay(row, "admitSource")
+        "Where the patient came from", phi=Phi.CLINICAL, value=Inside("details", ("hospitalization", "admitSource"))
     )
     discharge_disposition: CodeableConcept | None = field(
-        "Where the patient went", phi=Phi.CLINICAL, value=lambda row: _stay(row, "dischargeDisposition")
+        "Where the patient went", phi=Phi.CLINICAL, value=Inside("details", ("hospitalization", "dischargeDisposition"))
     )
     patient: Annotated[Patient, strawberry.lazy("graph.patient")] | None = field(
         "Patient of the encounter", phi=None, batch=resolvers.patient.of_facts
@@ -132,7 +132,3 @@ class Encounter(Node):
         batch=resolvers.chart.encounter_diagnostic_reports,
         args=FACTS,
     )
-
-
-def _stay(row: EncounterRow, name: str) -> object:
-    return ((row.details or {}).get("hospitalization") or {}).get(name)

@@ -8,6 +8,7 @@ import strawberry
 
 import resolvers.patient
 from graph.field import field
+from loaders.element import Element
 
 if TYPE_CHECKING:
     from graph.patient import Patient
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 class ExchangedRecords:
     """Served from ExchangedRow."""
 
-    source_code: str = field("Code of the facility that the records are of", phi=None, value=lambda row: row.code)
-    source_name: str = field("Name of the facility that the records are of", phi=None, value=lambda row: row.name)
+    source_code: str = field("Code of the facility that the records are of", phi=None, value=Element("code"))
+    source_name: str = field("Name of the facility that the records are of", phi=None, value=Element("name"))
     patient: Annotated[Patient, strawberry.lazy("graph.patient")] | None = field(
         "Patient as registered there; all below is that facility's, read-only, and its ids are good only here",
         phi=None,

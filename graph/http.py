@@ -185,7 +185,7 @@ def encoded(content: object) -> bytes:
 
 def _decimal(value: object) -> orjson.Fragment:
     if isinstance(value, Decimal) and value.is_finite():
-        return orjson.Fragment(str(value))
+        return orjson.Fragment(format(value, "f"))  # as PostgreSQL writes it: without exponent
     raise TypeError("no form in JSON")
 
 

@@ -10,6 +10,7 @@ from db.policy import Phi
 from graph.datatype import CodeableConcept, Coding, FhirDateTime
 from graph.field import PAGE, PERIOD, STATUS, arg, field
 from graph.node import Node, node_id, served_from
+from loaders.element import Element
 from loaders.imaging_study import ImagingInstanceRow, ImagingSeriesRow, ImagingStudyRow
 from resolvers import encounter, imaging_study, patient
 
@@ -36,7 +37,7 @@ class ImagingInstance(Node):
     """Served from ImagingInstanceRow."""
 
     id: strawberry.ID = node_id("ImagingInstance")
-    uid: str | None = field("DICOM SOP instance UID", phi=Phi.OTHER_IDENTIFIER, value=lambda row: row.instance_uid)
+    uid: str | None = field("DICOM SOP instance UID", phi=Phi.OTHER_IDENTIFIER, value=Element("instance_uid"))
     sop_class: str | None = field("DICOM SOP class UID of the instance", phi=Phi.CLINICAL)
     number: int | None = field("Number of the instance in its series", phi=None)
     title: str | None = field("Title of the instance", phi=Phi.FREE_TEXT)
@@ -61,7 +62,7 @@ class ImagingSeries(Node):
     """Served from ImagingSeriesRow."""
 
     id: strawberry.ID = node_id("ImagingSeries")
-    uid: str | None = field("DICOM series instance UID", phi=Phi.OTHER_IDENTIFIER, value=lambda row: row.series_uid)
+    uid: str | None = field("DICOM series instance UID", phi=Phi.OTHER_IDENTIFIER, value=Element("series_uid"))
     number: int | None = field("Number of the series in its study", phi=None)
     modality: str | None = field("DICOM modality of the series", phi=Phi.CLINICAL)
     body_site: Coding | None = field("Body part that the series shows", phi=Phi.CLINICAL)
@@ -79,14 +80,14 @@ class ImagingStudy(Node):
     """Served from ImagingStudyRow."""
 
     id: strawberry.ID = node_id("ImagingStudy")
-    uid: str | None = field("DICOM study instance UID", phi=Phi.OTHER_IDENTIFIER, value=lambda row: row.study_uid)
+    uid: str | None = field("DICOM study instance UID", phi=Phi.OTHER_IDENTIFIER, value=Element("study_uid"))
     accession_number: str | None = field("Accession number of the study", phi=Phi.OTHER_IDENTIFIER)
     status: str | None = field("Status of the study: registered, available, cancelled, …", phi=None)
     started: FhirDateTime | None = field("Start of the study", phi=Phi.DATE)
     modality: list[str] | None = field("DICOM modalities of the series of the study", phi=Phi.CLINICAL)
     description: str | None = field("Description of the study", phi=Phi.FREE_TEXT)
     procedure_code: list[CodeableConcept] | None = field(
-        "Procedures that the study performed", phi=Phi.CLINICAL, value=lambda row: row.procedure
+        "Procedures that the study performed", phi=Phi.CLINICAL, value=Element("procedure")
     )
     body_site: list[Coding] | None = field("Body parts that the series of the study show", phi=Phi.CLINICAL)
     number_of_series: int | None = field("Number of series that the study has in all", phi=None)

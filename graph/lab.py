@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
@@ -12,24 +12,11 @@ from graph.datatype import CodeableConcept, FhirDateTime, Quantity, ReferenceRan
 from graph.fact import ClinicalFact
 from graph.field import field
 from graph.node import Node, node_id, served_from
-from loaders.concept import concept
+from loaders.element import Element, concept, value_quantity
 from loaders.lab import LabResultRow, LabTestRow
 
 if TYPE_CHECKING:
     from graph.chart import DiagnosticReport
-
-
-def value_quantity(row: Any) -> dict[str, object] | None:
-    """FHIR Quantity of a row with the columns of an Observation's value; None where it has no number or comparator."""
-    if row.value_number is None and row.value_comparator is None:
-        return None
-    return {
-        "value": row.value_number,
-        "comparator": row.value_comparator,
-        "unit": row.value_unit,
-        "system": row.value_system,
-        "code": row.value_code,
-    }
 
 
 @strawberry.type(description="A part of an observation with a value of its own (FHIR R4 Observation.component)")
@@ -64,14 +51,14 @@ class LabResult(ClinicalFact):
         "Report that the result is part of", phi=Phi.CLINICAL, batch=resolvers.lab.report
     )
     effective_date_time: FhirDateTime | None = field(
-        "When the specimen was taken", phi=Phi.DATE, value=lambda row: row.effective
+        "When the specimen was taken", phi=Phi.DATE, value=Element("effective")
     )
     issued: FhirDateTime | None = field("When the result was made available", phi=Phi.DATE)
     value_quantity: Quantity | None = field("Value as an amount", phi=Phi.CLINICAL, value=value_quantity)
     value_codeable_concept: CodeableConcept | None = field(
-        "Value as a concept", phi=Phi.CLINICAL, value=lambda row: row.value_concept
+        "Value as a concept", phi=Phi.CLINICAL, value=Element("value_concept")
     )
-    value_string: str | None = field("Value as text", phi=Phi.FREE_TEXT, value=lambda row: row.value_text)
+    value_string: str | None = field("Value as text", phi=Phi.FREE_TEXT, value=Element("value_text"))
     value_date_time: FhirDateTime | None = field("Value as a time", phi=Phi.DATE)
     data_absent_reason: CodeableConcept | None = field("Why there is no value", phi=Phi.CLINICAL)
     component: list[ObservationComponent] | None = field("Parts that have values of their own", phi=Phi.CLINICAL)

@@ -11,7 +11,10 @@ from uuid import UUID
 from graphql import ExecutionResult, GraphQLError, located_error
 from graphql.execution.values import VariableValues
 
-from graph.compiled import Fault, Item, Link, Path, Shape
+from db.errors import AppError
+from graph.compiled import Fault, Group, Item, Link, Path, Shape
+from graph.compose import Asked, Written
+from loaders.composed import FaultyText, Found
 from resolvers.context import Context
 
 
@@ -47,14 +50,50 @@ class Run:
         return ExecutionResult(data, self._errors or None)
 
     async def _settle(self, context: Context, below: Below) -> None:
-        await _all([self._linked(context, link, items) for shape, items in below.items.items() for link in shape.links])
+        linked = [self._linked(context, link, items) for shape, items in below.items.items() for link in shape.links]
+        grouped = [self._grouped(context, one, items) for shape, items in below.items.items() for one in shape.groups]
+        await _all([*grouped, *linked])
+
+    async def _grouped(self, context: Context, group: Group, items: Sequence[Item]) -> None:
+        """Reads the relations that one statement writes."""
+        reads: list[tuple[Link, Written, Sequence[Item], Asked]] = []
+        for (link, written), count in zip(group.links, group.statement.counts, strict=True):
+            open_items = self._open(context, link, items)
+            try:
+                asked = written.asked(context, self._arguments(link))
+            except AppError as error:
+                self._fail_all(link, open_items, error)
+                # No ids then, and the statement of the others is the same.
+                open_items, asked = (), Asked([None] * count)
+            reads.append((link, written, open_items, asked))
+        ids = [
+            [key for item in open_items if (key := getattr(item.row, written.key)) is not None]
+            for _, written, open_items, _ in reads
+        ]
+        found: Mapping[tuple[int, UUID], Found] = {}
+        if any(ids):
+            try:
+                found = await context.composed(group.statement, ids, [asked.parameters for *_, asked in reads])
+            except FaultyText as error:
+                raise Fault from error
+            except Exception as error:  # whatever it is, these fields have it as their error, see graph.errors
+                for link, _, open_items, _ in reads:
+                    self._fail_all(link, open_items, error)
+                return
+        for place, (link, written, open_items, asked) in enumerate(reads):
+            for item in open_items:
+                key = getattr(item.row, written.key)
+                item.out[link.key] = None if key is None else written.value(context, asked, found.get((place, key)))
+
+    def _arguments(self, link: Link) -> Mapping[str, Any]:
+        try:
+            return link.arguments(self._variables)
+        except GraphQLError as error:
+            raise Fault from error
 
     async def _linked(self, context: Context, link: Link, items: Sequence[Item]) -> None:
         """Reads one field for its objects: for those away from here, as at the other facility."""
-        try:
-            arguments = link.arguments(self._variables)
-        except GraphQLError as error:
-            raise Fault from error
+        arguments = self._arguments(link)
         if link.source.relation and link.source.relation.elsewhere:
             away: defaultdict[UUID, list[Item]] = defaultdict(list)
             for item in items:
@@ -102,6 +141,10 @@ class Run:
             else:
                 found.append(item)
         return found
+
+    def _fail_all(self, link: Link, items: Sequence[Item], error: Exception) -> None:
+        for item in items:
+            self._fail(link, item, error)
 
     def _fail(self, link: Link, item: Item, error: Exception) -> None:
         """The field stays null, and the error says why."""

@@ -10,12 +10,12 @@ import resolvers.chart
 import resolvers.provider
 from db.policy import Phi
 from graph.connection import Connection
-from graph.datatype import CodeableConcept, FhirDateTime, Quantity, take
+from graph.datatype import CodeableConcept, FhirDateTime, Quantity
 from graph.fact import ClinicalFact
 from graph.field import FACTS, field
 from graph.node import Node, node_id, served_from
 from graph.provider import Provider
-from loaders.concept import concept
+from loaders.element import Element, concept
 from loaders.medication import MedicationRow
 from loaders.medication_administration import MedicationAdministrationRow
 from loaders.medication_request import MedicationRequestRow
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 class Ingredient:
     """Served from a FHIR fragment."""
 
-    item: CodeableConcept | None = field(
-        "Substance of the ingredient", phi=None, value=lambda row: take(row, "itemCodeableConcept")
-    )
+    item: CodeableConcept | None = field("Substance of the ingredient", phi=None, value=Element("itemCodeableConcept"))
 
 
 @strawberry.type(description="A medication of the catalogue, usually coded in RxNorm (FHIR R4 Medication)")
@@ -52,7 +50,7 @@ class Dosage:
     text: str | None = field("Instruction as text", phi=Phi.FREE_TEXT)
     patient_instruction: str | None = field("Instruction for the patient", phi=Phi.FREE_TEXT)
     as_needed: bool | None = field(
-        "Whether it is taken when needed", phi=Phi.CLINICAL, value=lambda row: take(row, "asNeededBoolean")
+        "Whether it is taken when needed", phi=Phi.CLINICAL, value=Element("asNeededBoolean")
     )
     route: CodeableConcept | None = field("Way into the body", phi=Phi.CLINICAL)
     dose: Quantity | None = field("Amount of one dose", phi=Phi.CLINICAL, value=lambda row: _dose(row))
@@ -106,7 +104,7 @@ class MedicationRequest(ClinicalFact):
         "Conditions that are the reason", phi=Phi.CLINICAL, batch=resolvers.chart.reason_conditions
     )
     dosage_instruction: list[Dosage] | None = field(
-        "How it is to be taken; often missing in real data", phi=Phi.CLINICAL, value=lambda row: row.dosage
+        "How it is to be taken; often missing in real data", phi=Phi.CLINICAL, value=Element("dosage")
     )
     administrations: Connection[MedicationAdministration] | None = field(
         "Administrations of the order, newest first",

@@ -13,6 +13,7 @@ import strawberry
 import resolvers.node
 from graph.field import field
 from graph.scopes import FHIR_TYPES, check_scopes
+from loaders.element import GlobalId
 from resolvers.context import Context
 
 C = TypeVar("C", bound=type)
@@ -25,19 +26,9 @@ class Node:
     id: strawberry.ID = field("Global id: FHIR type, slash, key", phi=None)
 
 
-def global_id(type_name: str, attribute: str = "id") -> Callable[[Any], str | None]:
-    """Value function of an id: the type's name and the row's key; None for a row without that key."""
-
-    def value(row: Any) -> str | None:
-        key = getattr(row, attribute)
-        return f"{type_name}/{key}" if key else None
-
-    return value
-
-
 def node_id(type_name: str) -> Any:
     """The `id` field of a type."""
-    return field("Global id: FHIR type, slash, key", phi=None, value=global_id(type_name))
+    return field("Global id: FHIR type, slash, key", phi=None, value=GlobalId(type_name))
 
 
 SERVED: dict[type, str] = {}

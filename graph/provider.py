@@ -15,16 +15,13 @@ from graph.datatype import BusinessContactPoint, CodeableConcept
 from graph.facility import Department
 from graph.field import PAGE, PERIOD, STATUS, field
 from graph.node import Node, node_id, served_from
+from loaders.element import joined_name
 from loaders.provider import ProviderRow
 
 if TYPE_CHECKING:
     from graph.encounter import Encounter
     from graph.patient import Patient
     from graph.schedule import Appointment
-
-
-def _name(row: ProviderRow) -> str:
-    return " ".join([*(row.prefix or ()), *(row.given or ()), *([row.family] if row.family else ())])
 
 
 @strawberry.type(description="A professional who gives care at the caller's facility (FHIR R4 Practitioner)")
@@ -34,7 +31,7 @@ class Provider(Node):
 
     id: strawberry.ID = node_id("Provider")
     npi: str | None = field("National Provider Identifier", phi=None)
-    name: str | None = field("Name of the provider with prefix", phi=None, value=_name)
+    name: str | None = field("Name of the provider with prefix", phi=None, value=joined_name)
     family: str | None = field("Family name of the provider", phi=None)
     given: list[str] | None = field("Given names of the provider", phi=None)
     prefix: list[str] | None = field("What stands before the provider's name", phi=None)

@@ -16,7 +16,7 @@ from graph.field import field
 from graph.node import Node, node_id, served_from
 from graph.provider import Provider
 from loaders.appointment import AppointmentRow
-from loaders.concept import concept
+from loaders.element import Element, concept
 
 if TYPE_CHECKING:
     from graph.patient import Patient
@@ -31,8 +31,8 @@ class Appointment(Node):
     status: str | None = field("Status: booked, arrived, fulfilled, cancelled, …", phi=None)
     type: CodeableConcept | None = field("Kind of the appointment", phi=Phi.CLINICAL, value=concept)
     description: str | None = field("Reason as text", phi=Phi.FREE_TEXT)
-    start: FhirDateTime | None = field("Start of the appointment", phi=Phi.DATE, value=lambda row: row.start_date_time)
-    end: FhirDateTime | None = field("End of the appointment", phi=Phi.DATE, value=lambda row: row.end_date_time)
+    start: FhirDateTime | None = field("Start of the appointment", phi=Phi.DATE, value=Element("start_date_time"))
+    end: FhirDateTime | None = field("End of the appointment", phi=Phi.DATE, value=Element("end_date_time"))
     patient: Annotated[Patient, strawberry.lazy("graph.patient")] | None = field(
         "Patient of the appointment", phi=None, batch=resolvers.patient.of_facts
     )

@@ -24,7 +24,7 @@ from graph.audit import ACTOR, REPORT, AccessEvent, Disclosure
 from graph.break_glass import GRANTS, BreakGlassGrant, Mutation, Subscription
 from graph.clinical_note import SEARCH, ClinicalNoteSearch
 from graph.connection import Connection
-from graph.datatype import SCALARS, take
+from graph.datatype import SCALARS
 from graph.encounter import Encounter
 from graph.explain_access import ARGUMENTS as EXPLAINED
 from graph.explain_access import AccessExplanation, Verdict, explained
@@ -37,6 +37,7 @@ from graph.node import Node
 from graph.patient import Patient, PatientMatchConnection
 from graph.provider import Provider
 from graph.research_dataset import ResearchDataset
+from loaders.element import take
 from resolvers.context import Context
 
 SEARCH_WEIGHT = 1000

@@ -10,7 +10,8 @@ from db.policy import Phi
 from graph.datatype import CodeableConcept, Coding, FhirDateTime, Quantity
 from graph.fact import ClinicalFact
 from graph.field import REQUIRED, arg, enum, field
-from graph.node import global_id, served_from
+from graph.node import served_from
+from loaders.element import Element, GlobalId
 from loaders.vital_sign import VitalBucket, VitalSignRow
 
 LOINC = "http://loinc.org"
@@ -65,7 +66,7 @@ def _absent(row: VitalSignRow) -> dict[str, object] | None:
 class VitalSign(ClinicalFact):
     """Served from VitalSignRow: a systolic and a diastolic pressure are two of them with the same panel and time."""
 
-    id: strawberry.ID = field("Global id: FHIR type, slash, key", phi=None, value=global_id("VitalSign", "key"))
+    id: strawberry.ID = field("Global id: FHIR type, slash, key", phi=None, value=GlobalId("VitalSign", "key"))
     status: str | None = field("Status: final, preliminary, amended, …", phi=None)
     code: Coding | None = field("What was measured, usually LOINC", phi=Phi.CLINICAL, value=_code)
     panel: Coding | None = field(
@@ -78,11 +79,9 @@ class VitalSign(ClinicalFact):
     )
     data_absent_reason: CodeableConcept | None = field("Why there is no value", phi=Phi.CLINICAL, value=_absent)
     effective_date_time: FhirDateTime | None = field(
-        "When it was measured, as precise as the source", phi=Phi.DATE, value=lambda row: row.effective
+        "When it was measured, as precise as the source", phi=Phi.DATE, value=Element("effective")
     )
-    device: str | None = field(
-        "Identifier of the device that measured it", phi=Phi.DEVICE, value=lambda row: row.device_id
-    )
+    device: str | None = field("Identifier of the device that measured it", phi=Phi.DEVICE, value=Element("device_id"))
 
 
 @strawberry.type(description="A bucket of a trend")

@@ -95,7 +95,7 @@ class NewestBatch(Generic[R]):
     """
 
     statement: Statement
-    row: Callable[..., R]
+    row: type[R]
     session: Callable[[Reader], Session] = clinical
 
     async def __call__(
@@ -110,7 +110,7 @@ class ChildrenBatch(Generic[R]):
     """Batch function of a statement that gives the children of $1, the parent's id first; arguments from $2 on."""
 
     statement: Statement
-    row: Callable[..., R]
+    row: type[R]
     session: Callable[[Reader], Session] = clinical
 
     async def __call__(self, reader: Reader, ids: Sequence[UUID], *arguments: object) -> Mapping[UUID, Sequence[R]]:
@@ -124,7 +124,7 @@ class ByIdBatch(Generic[R]):
     """Batch function of a `by_id` statement of the clinical database."""
 
     statement: Statement
-    row: Callable[..., R]
+    row: type[R]
     session: Callable[[Reader], Session] = clinical
 
     async def __call__(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, R]:

@@ -16,7 +16,7 @@ from db.errors import InvalidCursor
 from loaders.page import LAST_ID, LAST_TIME, Timed, TimePage
 from loaders.reader import Batch
 from resolvers.arguments import codes, page_size, time_range
-from resolvers.context import BatchResolver, Context
+from resolvers.context import Context
 
 R = TypeVar("R", bound=Timed)
 T = TypeVar("T")
@@ -121,37 +121,79 @@ def time_slice(signer: Scope, page: TimePage, rows: Sequence[R]) -> Slice[R]:
     )
 
 
-def relation(field: str, batch: TimeBatch, key: str = "id", **checks: Check) -> BatchResolver:
-    """Batch resolver of a connection: `field` names it for cursors, `key` is the parent's attribute to find it by.
+@dataclass(frozen=True, slots=True, eq=False)
+class Pages:
+    """Batch resolver of a connection: a page of rows in time order for each parent; see `relation`."""
 
-    Each check validates one filter argument, in the order in which the batch function takes them.
-    """
+    field: str
+    batch: TimeBatch
+    key: str
+    checks: Mapping[str, Check]
 
-    async def resolve(
+    async def __call__(self, context: Context, parents: Sequence[Any], **arguments: Any) -> Sequence[Any]:
+        page, filters = self.asked(context, **arguments)
+        ids = [getattr(parent, self.key) for parent in parents]
+        return slices(context, self.field, page, ids, await self.batch(context.reader, ids, page, *filters))
+
+    def asked(
+        self,
         context: Context,
-        parents: Sequence[Any],
         *,
         first: int,
         after: str | None,
         start: str | None = None,
         end: str | None = None,
         **filters: Any,
-    ) -> Sequence[object]:
-        page = time_page(context, field, first, after, start, end)
-        checked = [check(name.rstrip("_"), filters.get(name)) for name, check in checks.items()]
-        ids = [getattr(parent, key) for parent in parents]
-        return slices(context, field, page, ids, await batch(context.reader, ids, page, *checked))
-
-    return resolve
+    ) -> tuple[TimePage, Sequence[object]]:
+        """The page, and what the batch function takes after it. Raises InvalidArgument and InvalidCursor."""
+        page = time_page(context, self.field, first, after, start, end)
+        return page, [check(name.rstrip("_"), filters.get(name)) for name, check in self.checks.items()]
 
 
-def link(batch: Batch[UUID, Any], key: str) -> BatchResolver:
+@dataclass(frozen=True, slots=True, eq=False)
+class Lists:
+    """Batch resolver of a list: all rows that a batch function finds for each parent; see `listing`."""
+
+    batch: TimeBatch
+    checks: Mapping[str, Check]
+
+    async def __call__(self, context: Context, parents: Sequence[Any], **filters: Any) -> Sequence[object]:
+        ids = list(dict.fromkeys(parent.id for parent in parents))
+        found = await self.batch(context.reader, ids, *self.asked(filters))
+        return [found.get(parent.id, ()) for parent in parents]
+
+    def asked(self, filters: Mapping[str, Any]) -> Sequence[object]:
+        """What the batch function takes after the ids. Raises InvalidArgument."""
+        return [check(name, filters.get(name)) for name, check in self.checks.items()]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Linked:
+    """Batch resolver of a relation without arguments: what a batch function finds for the parent's attribute `key`."""
+
+    batch: Batch[UUID, Any]
+    key: str
+
+    async def __call__(self, context: Context, parents: Sequence[Any]) -> Sequence[object]:
+        return await context.reader.load_many(self.batch, [getattr(parent, self.key) for parent in parents])
+
+
+def relation(field: str, batch: TimeBatch, key: str = "id", **checks: Check) -> Pages:
+    """Batch resolver of a connection: `field` names it for cursors, `key` is the parent's attribute to find it by.
+
+    Each check validates one filter argument, in the order in which the batch function takes them.
+    """
+    return Pages(field, batch, key, checks)
+
+
+def listing(batch: TimeBatch, **checks: Check) -> Lists:
+    """Batch resolver of a list of each parent; checks as in `relation`."""
+    return Lists(batch, checks)
+
+
+def link(batch: Batch[UUID, Any], key: str) -> Linked:
     """Batch resolver of a to-one relation: the row whose id is the parent's attribute `key`."""
-
-    async def resolve(context: Context, parents: Sequence[Any]) -> Sequence[object]:
-        return await context.reader.load_many(batch, [getattr(parent, key) for parent in parents])
-
-    return resolve
+    return Linked(batch, key)
 
 
 def one_of(*allowed: str) -> Check:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 from uuid import UUID
 
 from aiodataloader import DataLoader
 
 from db.caller import Caller
+from loaders.composed import Composed, Found, found
 from loaders.reader import Reader
 
 BatchResolver: TypeAlias = Callable[..., Awaitable[Sequence[Any]]]
@@ -76,7 +77,7 @@ class Context:
         self, resolver: BatchResolver, parents: Sequence[Any], arguments: Mapping[str, Any]
     ) -> Sequence[Any]:
         """A batch resolver's values for parents, in their order; all that ask at one moment share one call."""
-        key = (resolver, *((name, tuple(v) if isinstance(v, list) else v) for name, v in arguments.items()))
+        key = (resolver, *((name, _hashable(value)) for name, value in arguments.items()))
         loader = self._fields.get(key)
         if loader is None:
 
@@ -88,3 +89,27 @@ class Context:
 
             loader = self._fields[key] = DataLoader(run, cache=False)
         return await loader.load(parents)
+
+    async def composed(
+        self, statement: Composed, ids: Sequence[Sequence[UUID]], arguments: Sequence[Sequence[object]]
+    ) -> Mapping[tuple[int, UUID], Found]:
+        """What a composed statement finds for the ids of each branch; all that ask at one moment share one statement.
+
+        Raises StoreError and FaultyText.
+        """
+        key = (statement.sql, *(_hashable(one) for of_branch in arguments for one in of_branch))
+        loader = self._fields.get(key)
+        if loader is None:
+
+            async def run(asked: list[Sequence[Sequence[UUID]]]) -> list[Mapping[tuple[int, UUID], Found]]:
+                together = [[key for of_branch in branch for key in of_branch] for branch in zip(*asked, strict=True)]
+                with self.reader.under_way():
+                    result = await found(self.reader, statement, together, arguments)
+                return [result for _ in asked]
+
+            loader = self._fields[key] = DataLoader(run, cache=False)
+        return await loader.load(ids)
+
+
+def _hashable(value: object) -> object:
+    return tuple(cast("list[object]", value)) if isinstance(value, list) else value

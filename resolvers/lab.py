@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from loaders.diagnostic_report import diagnostic_report_by_id
 from loaders.lab import (
     LabResultRow,
@@ -17,7 +14,7 @@ from loaders.lab import (
 )
 from resolvers.arguments import codes, resource_id
 from resolvers.chart import OBSERVATION_STATUS
-from resolvers.connection import link, relation
+from resolvers.connection import link, listing, relation
 from resolvers.context import Context
 
 of_patients = relation("Patient.labResults", lab_results_of_patients, status=OBSERVATION_STATUS, code=codes)
@@ -25,16 +22,8 @@ of_encounters = relation("Encounter.labResults", lab_results_of_encounters, stat
 of_reports = relation("DiagnosticReport.results", lab_results_of_reports, status=OBSERVATION_STATUS, code=codes)
 test = link(lab_test_by_id, "lab_test_id")
 report = link(diagnostic_report_by_id, "diagnostic_report_id")
-
-
-async def latest(
-    context: Context, parents: Sequence[Any], *, code: list[str] | None
-) -> Sequence[Sequence[LabResultRow]]:
-    """The latest result of each test of each patient."""
-    checked = codes("code", code)
-    ids = list(dict.fromkeys(parent.id for parent in parents))
-    found = await latest_lab_results_of_patients(context.reader, ids, checked)
-    return [found.get(parent.id, ()) for parent in parents]
+latest = listing(latest_lab_results_of_patients, code=codes)
+"""The latest result of each test of each patient."""
 
 
 async def one(context: Context, *, id: str) -> LabResultRow | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from db.audit import AuditLog
@@ -13,6 +15,7 @@ from db.caller import Caller, Profile
 from db.settings import Settings
 from db.stores import FacilityName, Stores
 from graph.execution import Engine
+from graph.http import encoded
 from graph.plan import plan
 from graph.request import RequestInfo, Transport
 from graph.schema import schema
@@ -84,9 +87,8 @@ class Graph:
                 yield self._answer(payload)
 
     def _answer(self, payload: dict[str, Any]) -> Answer:
-        return Answer(
-            payload.get("data"), payload.get("errors", []), payload.get("extensions", {}), Counter(self._statements)
-        )
+        data = json.loads(encoded(payload.get("data")), parse_float=Decimal)  # as it is sent
+        return Answer(data, payload.get("errors", []), payload.get("extensions", {}), Counter(self._statements))
 
     @asynccontextmanager
     async def _session(self, caller: Caller) -> AsyncGenerator[Context]:

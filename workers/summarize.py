@@ -17,7 +17,7 @@ from db.errors import SettingsError
 from db.mongo import Document, Mongo
 from db.notes_schema import PATIENT_SUMMARIES
 from db.postgres import Postgres
-from loaders.concept import concept
+from loaders.element import concept
 
 BATCH = 200
 """Patients of one batch."""

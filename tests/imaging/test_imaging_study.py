@@ -21,9 +21,10 @@ from db.postgres import Postgres
 from db.settings import Settings
 from db.stores import Stores
 from graph.connection import Connection
-from graph.datatype import SCALARS, take
+from graph.datatype import SCALARS
 from graph.field import field
 from graph.imaging_study import IMAGING_SEARCH, ImagingStudy
+from loaders.element import take
 from loaders.imaging_study import imaging_instance_by_id, imaging_series_by_id, imaging_study_by_id
 from loaders.reader import Reader
 from resolvers import imaging_study

@@ -20,9 +20,10 @@ from db.settings import Settings
 from db.stores import Stores
 from db.warehouse import Warehouse
 from graph.connection import Connection
-from graph.datatype import SCALARS, take
+from graph.datatype import SCALARS
 from graph.field import PAGE, REQUIRED, arg, field
 from graph.research_dataset import CohortSummary, ResearchDataset
+from loaders.element import take
 from loaders.page import TimePage
 from loaders.reader import Reader
 from loaders.research_dataset import MEASURES, age_band, research_datasets, versions_of_datasets
