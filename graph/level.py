@@ -162,13 +162,12 @@ def _keys(path: Path | None) -> list[str | int]:
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Does all of it together; what is left is cancelled where one fails."""
+    """Does all of it together, and raises what failed once the rest has ended: a statement that is cancelled would end
+    the snapshot, in which graphql-core's own execution may have to answer.
+    """
     if len(work) == 1:
         await work[0]
         return
-    tasks = [asyncio.ensure_future(one) for one in work]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
+    for failure in await asyncio.gather(*work, return_exceptions=True):
+        if failure is not None:
+            raise failure
