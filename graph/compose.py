@@ -14,6 +14,7 @@ from uuid import UUID
 
 import orjson
 from graphql import (
+    GraphQLEnumType,
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
@@ -28,8 +29,8 @@ from db.caller import Caller
 from db.policy import hides, view_of
 from graph.definition import definition_of, metadata_of
 from graph.field import Source
-from loaders.composed import Branch, Composed, Found, compose, hidden_of
-from loaders.element import Concept, Element, GlobalId, Inside, JoinedName, Listed, ValueQuantity
+from loaders.composed import Branch, Composed, Found, SqlBatch, compose, hidden_of
+from loaders.element import Concept, Element, GlobalId, Inside, JoinedName, Listed, Member, ValueQuantity
 from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch
 from loaders.json_text import Constant, Field, Fields, Joined, Leaf, Many, NotComposable, Selection
 from resolvers.connection import Linked, Lists, Pages, scope, time_slice
@@ -40,7 +41,7 @@ Value: TypeAlias = Callable[[Context, "Asked", "Found | None"], Any]
 """From what was found for one parent to the field's value."""
 Part: TypeAlias = Callable[[Any], Any]
 """From a Slice of placed rows or, where a page has no more than its rows, from what was found."""
-WRITTEN = (Concept, Element, GlobalId, Inside, JoinedName, Listed, ValueQuantity)
+WRITTEN = (Concept, Element, GlobalId, Inside, JoinedName, Listed, Member, ValueQuantity)
 """Functions of a row that SQL has too."""
 EMPTY = Found(None, (), (), ())
 
@@ -94,12 +95,14 @@ class Composer:
                 case Pages(_, NewestBatch()) as pages:
                     return self._pages(type_, pages, details)
                 case Lists(ChildrenBatch() as batch) as lists:
-                    branch = Branch(batch, self._rows(type_, details), paged=False)
+                    branch = Branch(batch, self._rows(type_, details, batch), paged=False)
                     return Written(branch, "id", lambda _, arguments: Asked(lists.asked(arguments)), _list)
                 case Linked(ChildrenBatch() as batch, key):
-                    return Written(Branch(batch, self._rows(type_, details), paged=False), key, _nothing_asked, _list)
+                    return Written(
+                        Branch(batch, self._rows(type_, details, batch), paged=False), key, _nothing_asked, _list
+                    )
                 case Linked(ByIdBatch() as batch, key):
-                    fields = self._fields(type_, details).fields
+                    fields = self._fields(type_, details, batch).fields
                     return Written(Branch(batch, fields, paged=False), key, _nothing_asked, _one)
                 case _:
                     return None
@@ -110,26 +113,28 @@ class Composer:
         """The statement of relations of one shape that read in one session. Raises NotComposable."""
         return compose(name, branches, view_of(self.caller))
 
-    def _rows(self, type_: Any, details: Details) -> Sequence[Field]:
+    def _rows(self, type_: Any, details: Details, batch: SqlBatch) -> Sequence[Field]:
         """Fields of the rows of a list. Raises NotComposable for rows that may be null."""
-        selection = self._selection(type_, details)
+        selection = self._selection(type_, details, batch)
         if isinstance(selection, Many) and isinstance(selection.item, Fields) and not selection.item.nullable:
             return selection.item.fields
         raise NotComposable
 
-    def _selection(self, type_: Any, details: Details) -> Selection:
+    def _selection(self, type_: Any, details: Details, batch: SqlBatch) -> Selection:
         nullable = not isinstance(type_, GraphQLNonNull)
         inner: Any = type_ if nullable else type_.of_type
         if isinstance(inner, GraphQLList):
-            return Many(self._selection(cast("Any", inner.of_type), details), nullable)
+            return Many(self._selection(cast("Any", inner.of_type), details, batch), nullable)
         if isinstance(inner, GraphQLScalarType):
             return Leaf(inner.name, nullable)
+        if isinstance(inner, GraphQLEnumType):
+            return Leaf("Enum", nullable)
         if isinstance(inner, GraphQLObjectType):
-            return Fields([self._field(inner, key, one) for key, one in self._below(inner, details)], nullable)
+            return Fields([self._field(inner, key, one, batch) for key, one in self._below(inner, details)], nullable)
         raise NotComposable
 
-    def _fields(self, type_: Any, details: Details) -> Fields:
-        selection = self._selection(type_, details)
+    def _fields(self, type_: Any, details: Details, batch: SqlBatch) -> Fields:
+        selection = self._selection(type_, details, batch)
         if not isinstance(selection, Fields):
             raise NotComposable
         return selection
@@ -138,7 +143,7 @@ class Composer:
         found = collect_subfields(self.schema, self.fragments, self.flags, self.operation, type_, details)
         return list(found.grouped_field_set.items())
 
-    def _field(self, type_: GraphQLObjectType, key: str, details: Details) -> Field:
+    def _field(self, type_: GraphQLObjectType, key: str, details: Details, batch: SqlBatch) -> Field:
         name = details[0].node.name.value
         aliased = key != name
         if name == "__typename":
@@ -150,22 +155,24 @@ class Composer:
         if source.relation:
             if hides(self.caller, *source.kinds):
                 return Field(key, aliased, Constant("null"), Leaf("String", nullable=True))
-            return Field(key, aliased, self._joined(type_, source), self._selection(declared.type, details))
+            joined = self._joined(type_, source, batch)
+            return Field(key, aliased, joined, self._selection(declared.type, details, batch))
         value = source.value or definition_of(declared).python_name
         if not isinstance(value, (*WRITTEN, str)):
             raise NotComposable
-        return Field(key, aliased, value, self._selection(declared.type, details))
+        return Field(key, aliased, value, self._selection(declared.type, details, batch))
 
-    def _joined(self, type_: GraphQLObjectType, source: Source) -> Joined:
+    def _joined(self, type_: GraphQLObjectType, source: Source, batch: SqlBatch) -> Joined:
         """A row that is joined to another one. Nothing is joined to a patient: whether the chart is open, rows say."""
         relation = source.relation
         linked: Any = relation and relation.batch
         if relation is None or relation.elsewhere or type_.name == "Patient" or not isinstance(linked, Linked):
             raise NotComposable
-        if not isinstance(linked.batch, ByIdBatch):
+        one = cast("object", linked.batch)
+        if not isinstance(one, ByIdBatch) or one.session is not batch.session:
             raise NotComposable
-        batch, view = cast("ByIdBatch[Any]", linked.batch), view_of(self.caller)
-        return Joined(batch.statement.for_view(view), batch.row, hidden_of(batch.statement, view), linked.key)
+        other, view = cast("ByIdBatch[Any]", one), view_of(self.caller)
+        return Joined(other.statement.for_view(view), other.row, hidden_of(other.statement, view), linked.key)
 
     def _pages(self, type_: Any, pages: Pages, details: Details) -> Written:
         """A connection: its rows written, the page around them made of their places."""
@@ -174,7 +181,7 @@ class Composer:
         rows: list[Sequence[Field]] = []
         parts: list[tuple[str, Part]] = []
         for key, one in self._below(connection, details):
-            parts.append((key, self._part(connection, one, rows)))
+            parts.append((key, self._part(connection, one, batch, rows)))
         if len(rows) != 1:
             raise NotComposable
         paged = any(
@@ -197,15 +204,15 @@ class Composer:
         return Written(Branch(batch, rows[0], paged), pages.key, asked, value)
 
     def _part(
-        self, connection: GraphQLObjectType, details: Details, rows: list[Sequence[Field]]
-    ) -> Callable[[Any], Any]:
+        self, connection: GraphQLObjectType, details: Details, batch: SqlBatch, rows: list[Sequence[Field]]
+    ) -> Part:
         """One field of a connection; notes what is selected of its rows."""
         name = details[0].node.name.value
         if name == "__typename":
             return lambda _: connection.name
         type_ = connection.fields[name].type
         if name == "nodes":
-            rows.append(self._rows(type_, details))
+            rows.append(self._rows(type_, details, batch))
             return _nodes
         inner: Any = type_.of_type
         if name == "pageInfo":
@@ -221,7 +228,7 @@ class Composer:
             else:
                 of_edge.append((key, part))
             if one[0].node.name.value == "node":
-                selection = self._selection(edge.fields["node"].type, one)
+                selection = self._selection(edge.fields["node"].type, one, batch)
                 if not isinstance(selection, Fields):
                     raise NotComposable
                 rows.append(selection.fields)

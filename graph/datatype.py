@@ -11,7 +11,7 @@ from strawberry.types.scalar import ScalarDefinition
 
 from db.policy import Phi
 from graph.field import field
-from loaders.element import Listed
+from loaders.element import Listed, Member
 
 FhirDate = NewType("FhirDate", str)
 FhirDateTime = NewType("FhirDateTime", str)
@@ -143,7 +143,7 @@ class HumanName:
 class Identifier:
     """FHIR Identifier, with the PHI kind of its value."""
 
-    kind: Phi = field("PHI kind of the value", phi=None, value=lambda row: Phi(row.kind))
+    kind: Phi = field("PHI kind of the value", phi=None, value=Member(Phi, "kind"))
     type: CodeableConcept | None = field("Type of the identifier", phi=None)
     system: str | None = field("System that issued the identifier, as URI", phi=None)
     value: str | None = field(

@@ -102,7 +102,7 @@ def _renumbered(statement: str, offset: int) -> str:
 def _branch(place: int, branch: Branch, statement: str, row: Row, text: JsonText) -> str:
     written = text.object(row, branch.fields)
     patients = [*([f"{ROW}.patient_id"] if "patient_id" in row.types else []), *text.patients]
-    named = f"({statement}) AS {{}} (key, {column_names(row.types)})"
+    named = f"({statement}) AS {{}} (key, {column_names(row.types, row.hidden)})"
     joins = "\n".join(text.joins)
     if isinstance(branch.batch, ByIdBatch):
         whose = f"ARRAY[{', '.join(patients)}]" if patients else "NULL"

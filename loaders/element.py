@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
 from typing import Any, cast
 
@@ -55,6 +56,17 @@ class Inside:
         for name in self.path:
             value = (value or {}).get(name)
         return value
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """The member of an enum whose value an attribute has. Raises ValueError for another value."""
+
+    enum: type[Enum]
+    name: str
+
+    def __call__(self, row: Any) -> Enum:
+        return self.enum(getattr(row, self.name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, TypeAlias, get_args, get_origin, get_type_hints
 
@@ -21,6 +22,7 @@ from loaders.element import (
     Inside,
     JoinedName,
     Listed,
+    Member,
     ValueQuantity,
     fhir_name,
 )
@@ -41,7 +43,7 @@ class NotComposable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A scalar of this name."""
+    """A scalar of this name, or an Enum."""
 
     scalar: str
     nullable: bool
@@ -126,6 +128,14 @@ class Scalar:
 
 
 @dataclass(frozen=True, slots=True)
+class Chosen:
+    """Source: the name of the member of an enum whose value an expression has."""
+
+    sql: str
+    enum: type[Enum]
+
+
+@dataclass(frozen=True, slots=True)
 class Struct:
     """Source: an object made of columns, unless `missing` holds."""
 
@@ -142,7 +152,7 @@ class Listing:
     rest: str
 
 
-Source: TypeAlias = Row | Json | Scalar | Struct | Listing
+Source: TypeAlias = Row | Json | Scalar | Chosen | Struct | Listing
 
 
 def row_types(row: type) -> Mapping[str, object]:
@@ -151,9 +161,9 @@ def row_types(row: type) -> Mapping[str, object]:
     return {one.name: _present(hints[one.name]) for one in dataclasses.fields(row)}
 
 
-def column_names(types: Mapping[str, object]) -> str:
-    """List of the columns of a row, for the alias of a statement."""
-    return ", ".join(f'"{name}"' for name in types)
+def column_names(types: Mapping[str, object], hidden: frozenset[str]) -> str:
+    """List of the columns of a row, for the alias of a statement; those that a view hides are not named."""
+    return ", ".join(f"_{n}" if name in hidden else f'"{name}"' for n, name in enumerate(types))
 
 
 def _present(hint: Any) -> object:
@@ -173,11 +183,12 @@ class JsonText:
     patients: list[str] = field(default_factory=list[str])
     """Columns that name whose rows were joined in."""
 
-    def object(self, row: Row, fields: Sequence[Field]) -> str:
-        """Text of an object of this row."""
-        return self._object(row, fields)
-
-    def _object(self, source: Row | Json | Struct, fields: Sequence[Field]) -> str:
+    def object(self, source: Row | Json | Struct, fields: Sequence[Field]) -> str:
+        """Text of an object of this row, or of what is in it."""
+        if not fields:  # all of them are skipped
+            return "'{}'"
+        if not fields:
+            return "'{}'"
         parts: list[str] = []
         for place, one in enumerate(fields):
             parts += [self._key(one, "," if place else "{"), self._field(source, one)]
@@ -209,11 +220,11 @@ class JsonText:
         sql = joined.sql.replace("$1::uuid[]", f"ARRAY[{source.alias}.{joined.key}]")
         if "$" in sql:
             raise NotComposable
-        self.joins.append(f"LEFT JOIN LATERAL ({sql}) AS {alias} (key, {column_names(types)}) ON true")
+        self.joins.append(f"LEFT JOIN LATERAL ({sql}) AS {alias} (key, {column_names(types, joined.hidden)}) ON true")
         if "patient_id" in types:
             self.patients.append(f"{alias}.patient_id")
         row = Row(alias, types, joined.hidden)
-        return f"CASE WHEN {alias}.key IS NULL THEN {_null(of)} ELSE {self._object(row, of.fields)} END"
+        return f"CASE WHEN {alias}.key IS NULL THEN {_null(of)} ELSE {self.object(row, of.fields)} END"
 
     def _text(self, source: Source, of: Selection) -> str:
         match source, of:
@@ -221,6 +232,9 @@ class JsonText:
                 return _leaf(source, of)
             case Json(), Leaf():
                 return _json_leaf(source.sql, of)
+            case Chosen(sql, enum), Leaf("Enum"):
+                names = " ".join(f"WHEN '{one.value}' THEN '\"{one.name}\"'" for one in enum)
+                return f"CASE {sql} {names} ELSE {_FAULT} END"
             case Scalar(sql), Many(item) if source.type == list[str]:
                 whole = f"CASE WHEN array_position({sql}, NULL) IS NULL THEN to_json({sql})::text ELSE {_FAULT} END"
                 if item.nullable or not isinstance(item, Leaf) or item.scalar not in TEXTS:
@@ -232,9 +246,9 @@ class JsonText:
                 whole = f"(SELECT concat('[', string_agg({text}, ','), ']') FROM {elements})"
                 return _of_kind(sql, "array", whole, of)
             case Json(sql), Fields(fields):
-                return _of_kind(sql, "object", self._object(source, fields), of)
+                return _of_kind(sql, "object", self.object(source, fields), of)
             case Struct(missing), Fields(fields):
-                return f"CASE WHEN {missing} THEN {_null(of)} ELSE {self._object(source, fields)} END"
+                return f"CASE WHEN {missing} THEN {_null(of)} ELSE {self.object(source, fields)} END"
             case Listing(), Many(item):
                 first = f"CASE WHEN {source.first_present} THEN {self._text(source.first, item)} END"
                 text = self._text(Json("e.v"), item)
@@ -327,6 +341,8 @@ def _of_row(row: Row, value: object) -> Source | None:
             return Scalar(f"'{type_name}/' || {row.column(attribute)}", str)
         case Concept():
             return _concept(row)
+        case Member(enum, name):
+            return Chosen(row.column(name), enum)
         case ValueQuantity():
             names = {"value": "value_number", "comparator": "value_comparator", "unit": "value_unit"}
             names |= {"system": "value_system", "code": "value_code"}
