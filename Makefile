@@ -2,7 +2,7 @@
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: run test check schema bench mutants lock
+.PHONY: run test check schema bench bench-stores mutants lock
 PYTHON ?= python3
 
 # The embedded stores, the demo network (not with DEMO=0) and the API; see README.md for the settings.
@@ -29,6 +29,11 @@ schema: .venv/dev.stamp
 bench: .venv/dev.stamp
 	.venv/bin/python -m tests.bench.lab_partitions
 	.venv/bin/python -m tests.bench.security
+	.venv/bin/python -m tests.bench.engines $(ENGINES)
+
+# Every relation for 1 to 1,000 parents: statements and time for each parent; ARGS="--population 200 --rounds 9".
+bench-stores: .venv/dev.stamp
+	.venv/bin/python -m tests.bench.relations $(ARGS)
 
 # Takes guards out, one at a time, and demands a red test; MUTANTS="--sample 6 --seed x" or names try some of them.
 mutants: .venv/dev.stamp

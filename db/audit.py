@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -30,9 +31,9 @@ from db.postgres import login_url
 from db.roles import AUDIT
 
 QUEUE_MAX = 10_000
-"""Events that may wait for their flush; with more, callers are turned away at once."""
+"""Answers whose events may wait for their flush; with more, callers are turned away at once."""
 BATCH_MAX = 500
-"""Events of one flush."""
+"""Answers of one flush."""
 ATTEMPTS = 2
 """Tries of one flush: the second for a connection that broke; an event that got through the first time stays one."""
 CHECKPOINT_EVENTS = 1000
@@ -96,14 +97,14 @@ class Event:
             "facility_id": str(caller.facility_id) if caller else None,
             "home_facility_id": str(caller.home_facility_id) if caller and caller.home_facility_id else None,
             "document": self.document,
-            "shown": sorted(kind.value for kind in self.shown),
-            "masked": sorted(kind.value for kind in self.masked),
+            "shown": _names(self.shown),
+            "masked": _names(self.masked),
             # Nobody's facility, nobody's patients: the index of accesses is by facility.
             "patients": sorted(str(patient) for patient in self.patients) if caller else [],
             "result": _text(self.result),
             "request_id": _text(self.request_id),
             "client_ip": _address(self.client_ip),
-            "user_agent": hashlib.sha256(_text(self.user_agent).encode()).hexdigest() if self.user_agent else None,
+            "user_agent": _digest(self.user_agent) if self.user_agent else None,
         }
 
 
@@ -112,6 +113,17 @@ def _text(value: str) -> str:
     return value[:TEXT_MAX].replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
+@lru_cache(maxsize=1024)
+def _names(kinds: frozenset[Phi]) -> Sequence[str]:
+    return sorted(kind.value for kind in kinds)
+
+
+@lru_cache(maxsize=1024)
+def _digest(text: str) -> str:
+    return hashlib.sha256(_text(text).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1024)
 def _address(value: str | None) -> str | None:
     """The address of a peer, None for what is not one (a test client, a socket)."""
     try:
@@ -122,7 +134,9 @@ def _address(value: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    columns: dict[str, Any]
+    """What one answer tells: on disk as a whole."""
+
+    columns: Sequence[dict[str, Any]]
     durable: asyncio.Future[None]
 
 
@@ -142,15 +156,17 @@ class AuditLog:
         self._flusher: asyncio.Task[None] | None = None
         self._signed: int | None = None
 
-    async def append(self, event: Event) -> None:
-        """Returns when the event is on disk. Raises AuditUnavailable when that can't be said in time.
+    async def append(self, *events: Event) -> None:
+        """Returns when the events are on disk. Raises AuditUnavailable when that can't be said in time.
 
         An event that could not be confirmed may be there all the same: the audit may tell of an answer that was never
         sent, never the other way round.
         """
+        if not events:
+            return
         if len(self._queue) >= QUEUE_MAX:
             raise AuditUnavailable
-        waiting = _Waiting(event.columns(), asyncio.get_running_loop().create_future())
+        waiting = _Waiting([event.columns() for event in events], asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush())
@@ -182,7 +198,7 @@ class AuditLog:
 
     async def _settle(self, batch: Sequence[_Waiting]) -> None:
         try:
-            await self._write([one.columns for one in batch])
+            await self._write([columns for one in batch for columns in one.columns])
         except AuditUnavailable as error:
             for one in batch:
                 if not one.durable.done():

@@ -1,7 +1,8 @@
 """PostgreSQL: one read-only snapshot for each request and database, as the caller's profile, inside its facility.
 
 A profile logs in as its own role and sees the masked views of its own schema; the signed context says which facility.
-asyncpg has no pipeline mode, so BEGIN and the context travel as one simple-protocol message.
+asyncpg has no pipeline mode, so BEGIN and the context travel as one simple-protocol message; ROLLBACK, another one,
+is waited for by nobody but the connection's next user.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import json
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from decimal import Decimal
-from typing import Any, LiteralString, TypeAlias, TypeVar
+from typing import LiteralString, TypeAlias, TypeVar, cast
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 import orjson
 
 from db.caller import Caller, Patients
+from db.connections import CLOSE_S, Connections
 from db.context import prove, role_password, sign, sign_patients
 from db.errors import StoreError, StoreTimeout, StoreUnavailable
 from db.guard import Guard
@@ -25,6 +27,7 @@ from db.notifications import Notifications
 from db.policy import view_of
 from db.roles import WORKER
 from db.seen import Seen
+from db.settings import CONNECTIONS_MAX, Pooler
 
 T = TypeVar("T")
 Record = Callable[[str, str], None]
@@ -32,11 +35,19 @@ Record = Callable[[str, str], None]
 AskPatients: TypeAlias = Callable[[], Awaitable[Patients]]
 """Asks the clinical database whose records the caller may see: for the databases beside it, which can't know."""
 
-POOL_MAX = 8
-"""Connections of one profile to one database in this process."""
+SPARE = 2
+"""Connections beyond those of snapshots: for writes, and for what the process asks for itself."""
+STATEMENTS_MAX = 500
+"""Statements that stay prepared on one connection."""
 
-CLOSE_S = 1
-"""Seconds that the end of a snapshot may take; then its connection is dropped."""
+PLANNING = {"plan_cache_mode": "force_generic_plan", "jit": "off"}
+"""Settings of a connection. A statement is planned once: through views and policies that takes longer than most of
+them run, and an index condition on a parameter serves every value (tests/access/test_explain.py)."""
+
+BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+
+_INEXACT = re.compile(rb"\d\.\d|\d{19}")
+"""Numbers, or what looks like them, that orjson would round: it is ten times as fast as a parser that keeps digits."""
 
 DOWN = (
     OSError,
@@ -65,37 +76,51 @@ def statement_name(sql: str) -> str:
     return found[1]
 
 
+def _parsed(raw: bytes) -> object:
+    """jsonb in its binary form, a version and the text. PostgreSQL writes numbers without exponent."""
+    return json.loads(raw[1:], parse_float=Decimal) if _INEXACT.search(raw) else orjson.loads(raw[1:])
+
+
 async def _prepare(connection: asyncpg.Connection) -> None:
     """jsonb from and to parsed JSON; a number with a fraction keeps its digits, which a float would not."""
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
         encoder=lambda value: b"\x01" + orjson.dumps(value),
-        decoder=lambda raw: json.loads(raw[1:], parse_float=Decimal),
+        decoder=_parsed,
         format="binary",
     )
 
 
 class Postgres:
-    """One database: a pool for each access profile, opened when first used."""
+    """One database. `connections_max`: snapshots that may be open at once; what is over waits (see db.places).
 
-    def __init__(self, name: str, url: str, secret: bytes, timeout_s: float) -> None:
+    `direct_url` leads past the pooler, for what listens.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        secret: bytes,
+        timeout_s: float,
+        connections_max: int = CONNECTIONS_MAX,
+        pooler: Pooler = Pooler.NONE,
+        direct_url: str | None = None,
+    ) -> None:
         self.name = name
         self.guard = Guard(name, timeout_s)
+        self.connections = Connections(connections_max + SPARE, self._connect)
         self._url = url
         self._secret = secret
-        self._pools: dict[str, asyncpg.Pool] = {}
-        self._opening = asyncio.Lock()
-        self._notifications = Notifications(name, self._connect)
+        self._pooler = pooler
+        self._direct_url = direct_url or url
+        self._notifications = Notifications(name, self._listening)
 
     async def close(self) -> None:
-        """Closes every pool; connections that do not end in time are dropped."""
+        """Closes every connection; those that do not end in time are dropped."""
         await self._notifications.close()
-        for pool in self._pools.values():
-            try:
-                await asyncio.wait_for(pool.close(), 2)
-            except TimeoutError:
-                pool.terminate()
+        await self.connections.close()
 
     def session(
         self, caller: Caller, record: Record, patients: AskPatients | None = None, seen: Seen | None = None
@@ -111,16 +136,28 @@ class Postgres:
         return await self.run(lambda: self._worker_fetch(sql, args))
 
     async def _worker_fetch(self, sql: str, args: Sequence[object]) -> Sequence[asyncpg.Record]:
-        pool = await self.pool(WORKER)
-        return await pool.fetch(sql, *args)
+        async with self.connections.lent(WORKER) as connection:
+            return await connection.fetch(sql, *args)
 
     def listen(self, channel: str) -> AsyncGenerator[str, None]:
         """Messages that the database sends on a channel, from now on: ids, never values. Raises StoreError."""
         return self._notifications.listen(channel)
 
-    async def _connect(self) -> asyncpg.Connection:
-        url = login_url(self._url, WORKER, role_password(self._secret, WORKER))
+    async def _listening(self) -> asyncpg.Connection:
+        url = login_url(self._direct_url, WORKER, role_password(self._secret, WORKER))
         return await self.run(lambda: asyncpg.connect(url))
+
+    async def _connect(self, role: str) -> asyncpg.Connection:
+        connection = await asyncpg.connect(
+            login_url(self._url, role, role_password(self._secret, role)),
+            # A pooler shares its connections among clients, and takes settings of a start-up packet for nobody.
+            server_settings=PLANNING if self._pooler is Pooler.NONE else None,
+            statement_cache_size=0 if self._pooler is Pooler.TRANSACTION else STATEMENTS_MAX,
+            max_cached_statement_lifetime=0,  # of no end
+            max_cacheable_statement_size=0,  # of any length
+        )
+        await _prepare(connection)
+        return connection
 
     async def ready(self) -> None:
         """Returns when the database answers and is migrated. Raises StoreError."""
@@ -139,16 +176,6 @@ class Postgres:
 
         return await self.guard.run(mapped)
 
-    async def pool(self, role: str) -> asyncpg.Pool:
-        """Pool of a login role, opened once."""
-        async with self._opening:
-            if role not in self._pools:
-                url = login_url(self._url, role, role_password(self._secret, role))
-                self._pools[role] = await asyncpg.create_pool(
-                    url, min_size=0, max_size=POOL_MAX, init=_prepare, reset=_keep, max_inactive_connection_lifetime=60
-                )
-            return self._pools[role]
-
     def context(self, caller: Caller, pid: int, patients: Patients | None = None) -> str:
         """Statements that say who asks, until the transaction ends.
 
@@ -163,23 +190,40 @@ class Postgres:
             f"SET LOCAL statement_timeout = {int((self.guard.timeout_s + CLOSE_S) * 1000)}"
         )
 
+    async def begin(
+        self, connection: asyncpg.Connection, caller: Caller, patients: Patients | None = None, begin: str = BEGIN
+    ) -> None:
+        """Begins a transaction and says who asks in it, in one message; with an empty `begin` it goes on for another.
+
+        The context is bound to the server's process. Behind a pooler that is known inside the transaction only, so that
+        it is asked for first.
+        """
+        pid = connection.get_server_pid()
+        if self._pooler is not Pooler.NONE:
+            if begin:
+                await connection.execute(begin + "; ".join(f"SET LOCAL {name} = {to}" for name, to in PLANNING.items()))
+            begin, pid = "", cast("int", await connection.fetchval("SELECT pg_backend_pid()"))
+        await connection.execute(begin + self.context(caller, pid, patients))
+
     async def write(
         self, caller: Caller, record: Record, sql: LiteralString, *args: object
     ) -> Sequence[asyncpg.Record]:
         """Rows of one statement that writes, as the caller, in a transaction of its own. Raises StoreError."""
 
         async def call() -> Sequence[asyncpg.Record]:
-            pool = await self.pool(f"caregraph_{caller.profile.value}")
-            async with pool.acquire() as connection, connection.transaction():
-                await connection.execute(self.context(caller, connection.get_server_pid()))
-                return await connection.fetch(sql, *args)
+            async with self.connections.lent(login_of(caller)) as connection:
+                await self.begin(connection, caller, begin="BEGIN; ")
+                rows = await connection.fetch(sql, *args)
+                await connection.execute("COMMIT")
+                return rows
 
         record(self.name, statement_name(sql))
         return await self.run(call)
 
 
-async def _keep(connection: asyncpg.Connection) -> None:
-    """Nothing to reset: all that a request sets is local to its transaction."""
+def login_of(caller: Caller) -> str:
+    """Login role of the caller's profile."""
+    return f"caregraph_{caller.profile.value}"
 
 
 class Session:
@@ -227,22 +271,28 @@ class Session:
 
     async def _fetch(self, sql: str, args: Sequence[object], patients: Patients | None) -> Sequence[asyncpg.Record]:
         snapshot = self._snapshot
-        if snapshot.connection is None:
-            snapshot.pool = await self._postgres.pool(f"caregraph_{self._caller.profile.value}")
-            snapshot.connection = await snapshot.pool.acquire()
-            begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
-        else:
-            begin = ""
+        connection = snapshot.connection
+        if connection is None:
+            snapshot.role = login_of(self._caller)
+            connection = snapshot.connection = await self._postgres.connections.acquire(snapshot.role)
         if snapshot.caller is not self._caller:
-            context = self._postgres.context(self._caller, snapshot.connection.get_server_pid(), patients)
-            await snapshot.connection.execute(begin + context)
+            await self._postgres.begin(connection, self._caller, patients, "" if snapshot.caller else BEGIN)
             snapshot.caller = self._caller
-        return await snapshot.connection.fetch(sql, *args)
+        return await connection.fetch(sql, *args)
 
     async def close(self) -> None:
-        """Ends the snapshot and gives the connection back; a broken connection is dropped. Nothing is read after it."""
-        self._snapshot.failed = self._snapshot.failed or StoreUnavailable(self._postgres.name)
-        await self._snapshot.close()
+        """Ends the snapshot, and the statement that is under way in it. Nothing is read after it.
+
+        Of a snapshot that is as it should be the end is not waited for: its connection is nobody's until then.
+        """
+        snapshot = self._snapshot
+        failed, snapshot.failed = snapshot.failed, snapshot.failed or StoreUnavailable(self._postgres.name)
+        connection, snapshot.connection = snapshot.connection, None
+        if connection is None:
+            return
+        ending = self._postgres.connections.end(snapshot.role, connection)
+        if failed or snapshot.lock.locked():
+            await ending
 
 
 class Snapshot:
@@ -250,21 +300,7 @@ class Snapshot:
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
-        self.pool: asyncpg.Pool | None = None
-        self.connection: Any = None
+        self.role = ""
+        self.connection: asyncpg.Connection | None = None
         self.caller: Caller | None = None
         self.failed: StoreError | None = None
-
-    async def close(self) -> None:
-        """Ends the transaction and gives the connection back; a broken one is dropped."""
-        if self.connection is None or self.pool is None:
-            return
-        connection, self.connection = self.connection, None
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                # asyncpg first waits until the server has cancelled what was under way, so that no statement runs on.
-                await connection.execute("ROLLBACK")
-        except (*DOWN, TimeoutError, asyncpg.PostgresError):
-            connection.terminate()
-        finally:
-            await self.pool.release(connection)

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ STORES_FILE = "stores.env"
 
 URL_SCHEMES = {
     "CAREGRAPH_CLINICAL_URL": ("postgresql", "postgres"),
+    "CAREGRAPH_CLINICAL_DIRECT_URL": ("postgresql", "postgres"),
     "CAREGRAPH_IMAGING_URL": ("postgresql", "postgres"),
     "CAREGRAPH_VITALS_URL": ("postgresql", "postgres"),
     "CAREGRAPH_NOTES_URL": ("mongodb", "mongodb+srv"),
@@ -26,6 +28,20 @@ URL_SCHEMES = {
     "CAREGRAPH_WAREHOUSE_URL": ("snowflake",),
 }
 """Variables that replace an embedded store by a real server, and the URL schemes that each takes."""
+
+
+CONNECTIONS_MAX = 16
+"""Connections of one process to each PostgreSQL database by default: several for each core of its server."""
+
+
+class Pooler(Enum):
+    """What stands between the API and PostgreSQL."""
+
+    NONE = "none"
+    TRANSACTION = "transaction"
+    """PgBouncer in transaction mode: nothing stays prepared, every statement is planned anew."""
+    PREPARED = "prepared"
+    """PgBouncer 1.21 or later in transaction mode with `max_prepared_statements`: what is prepared stays so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +58,8 @@ class Settings:
     """CAREGRAPH_SECRET: at least 32 characters; signs contexts, cursors and demo tokens, derives role passwords."""
     clinical_url: str
     """CAREGRAPH_CLINICAL_URL: owner's URL of the clinical database (roles of the profiles log in beside it)."""
+    clinical_direct_url: str
+    """CAREGRAPH_CLINICAL_DIRECT_URL: the same past a pooler, which audit and notifications can't go through."""
     imaging_url: str
     """CAREGRAPH_IMAGING_URL: the same for the imaging database."""
     vitals_url: str
@@ -60,6 +78,12 @@ class Settings:
     """CAREGRAPH_REQUESTS_PER_MINUTE: operations of one caller; a minute's worth may come at once."""
     in_flight_max: int
     """CAREGRAPH_IN_FLIGHT_MAX: operations of one access profile under way or waiting for a connection."""
+    connections_max: int
+    """CAREGRAPH_CONNECTIONS_MAX: connections of one process to each PostgreSQL database, over all access profiles."""
+    pooler: Pooler
+    """CAREGRAPH_POOLER: `transaction` or `prepared` where the URLs lead to PgBouncer."""
+    processes: int
+    """CAREGRAPH_PROCESSES: processes of the API that `make run` starts; one for each core by default, up to eight."""
     allowed_origins: frozenset[str]
     """CAREGRAPH_ALLOWED_ORIGINS: origins of other sites, separated by commas, whose pages may ask; none by default."""
     oidc_issuer: str | None
@@ -90,6 +114,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         demo=_flag(values, "CAREGRAPH_DEMO", default=True),
         secret=_secret(values),
         clinical_url=_url(values, "CAREGRAPH_CLINICAL_URL"),
+        clinical_direct_url=_direct_url(values),
         imaging_url=_url(values, "CAREGRAPH_IMAGING_URL"),
         vitals_url=_url(values, "CAREGRAPH_VITALS_URL"),
         notes_url=_url(values, "CAREGRAPH_NOTES_URL"),
@@ -99,6 +124,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         request_deadline_s=_integer(values, "CAREGRAPH_REQUEST_DEADLINE_S", 30, 1, 600),
         requests_per_minute=_integer(values, "CAREGRAPH_REQUESTS_PER_MINUTE", 6_000, 1, 1_000_000),
         in_flight_max=_integer(values, "CAREGRAPH_IN_FLIGHT_MAX", 200, 1, 10_000),
+        connections_max=_integer(values, "CAREGRAPH_CONNECTIONS_MAX", CONNECTIONS_MAX, 2, 1_000),
+        pooler=_pooler(values, "CAREGRAPH_POOLER"),
+        processes=_integer(values, "CAREGRAPH_PROCESSES", min(os.cpu_count() or 1, 8), 1, 256),
         allowed_origins=_origins(values, "CAREGRAPH_ALLOWED_ORIGINS"),
         oidc_issuer=_issuer_url(values, "CAREGRAPH_OIDC_ISSUER"),
         oidc_audience=_audience(values),
@@ -128,6 +156,23 @@ def _flag(values: Mapping[str, str], name: str, *, default: bool) -> bool:
     if raw not in ("0", "1"):
         raise SettingsError(f"{name} must be 0 or 1.")
     return raw == "1"
+
+
+def _pooler(values: Mapping[str, str], name: str) -> Pooler:
+    raw = values.get(name, Pooler.NONE.value)
+    if raw not in {pooler.value for pooler in Pooler}:
+        raise SettingsError(f"{name} must be {', '.join(pooler.value for pooler in Pooler)}.")
+    return Pooler(raw)
+
+
+def _direct_url(values: Mapping[str, str]) -> str:
+    """URL of the clinical database for connections that last as long as the process."""
+    name = "CAREGRAPH_CLINICAL_DIRECT_URL"
+    if values.get(name):
+        return _url(values, name)
+    if _pooler(values, "CAREGRAPH_POOLER") is not Pooler.NONE:
+        raise SettingsError(f"{name} must be set where CAREGRAPH_POOLER is: one session must keep its connection.")
+    return _url(values, "CAREGRAPH_CLINICAL_URL")
 
 
 def _secret(values: Mapping[str, str]) -> bytes:

@@ -14,7 +14,8 @@ from db.archive import Archive
 from db.caller import Caller, Profile
 from db.errors import Overloaded, StoreError
 from db.mongo import Mongo
-from db.postgres import POOL_MAX, Postgres
+from db.places import Places
+from db.postgres import Postgres
 from db.settings import Settings
 from db.warehouse import Warehouse
 
@@ -56,10 +57,10 @@ class Stores:
         self._timeout_s = timeout_s = settings.store_timeout_s
         self._in_flight: Counter[Profile] = Counter()
         self._in_flight_max = settings.in_flight_max
-        self._places = {profile: asyncio.Semaphore(POOL_MAX) for profile in Profile}
-        self.clinical = Postgres("clinical", settings.clinical_url, settings.secret, timeout_s)
-        self.imaging = Postgres("imaging", settings.imaging_url, settings.secret, timeout_s)
-        self.vitals = Postgres("vitals", settings.vitals_url, settings.secret, timeout_s)
+        self._places = Places(settings.connections_max)
+        self.clinical = _postgres("clinical", settings.clinical_url, settings, settings.clinical_direct_url)
+        self.imaging = _postgres("imaging", settings.imaging_url, settings)
+        self.vitals = _postgres("vitals", settings.vitals_url, settings)
         self.notes = Mongo("notes", settings.notes_url, timeout_s)
         self.archive = Archive("archive", settings.archive_url, timeout_s)
         self.warehouse = Warehouse("warehouse", settings.warehouse_url, timeout_s)
@@ -67,28 +68,32 @@ class Stores:
 
     @asynccontextmanager
     async def place(self, caller: Caller) -> AsyncGenerator[None]:
-        """A place among the requests of a profile: as many as a pool has connections.
+        """A place among the requests of this process: as many as there are connections to a database.
 
         A request holds one connection of each database that it reads; with more requests than connections, two could
-        wait for each other's. Each profile has places of its own, so that however many others ask, those of clinical
-        decision support are free for it. Raises Overloaded when too many wait, or when no place gets free in time.
+        wait for each other's. However many others ask, places are left for clinical decision support, see db.places.
+        Raises Overloaded when too many wait, or when no place gets free in time.
         """
         profile = caller.profile
         if self._in_flight[profile] >= self._in_flight_max:
             raise Overloaded("inFlightPerProfile", self._in_flight_max, RETRY_AFTER_S)
         self._in_flight[profile] += 1
         try:
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    await self._places[profile].acquire()
-            except TimeoutError:
-                raise Overloaded("placesPerProfile", POOL_MAX, RETRY_AFTER_S) from None
+            if not self._places.take(profile):
+                await self._wait(profile)
             try:
                 yield
             finally:
-                self._places[profile].release()
+                self._places.give_back(profile)
         finally:
             self._in_flight[profile] -= 1
+
+    async def _wait(self, profile: Profile) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._places.wait(profile)
+        except TimeoutError:
+            raise Overloaded("placesPerProfile", self._places.each, RETRY_AFTER_S) from None
 
     async def close(self) -> None:
         """Closes every store, even when one fails to."""
@@ -115,3 +120,8 @@ class Stores:
         """Provider, department or patient of a facility for whom a demo persona stands; None for nobody yet."""
         rows = await self.clinical.worker_fetch(STAND_INS[claim], facility_id)
         return rows[0][0] if rows else None
+
+
+def _postgres(name: str, url: str, settings: Settings, direct_url: str | None = None) -> Postgres:
+    timeout_s, connections_max, pooler = settings.store_timeout_s, settings.connections_max, settings.pooler
+    return Postgres(name, url, settings.secret, timeout_s, connections_max, pooler, direct_url)

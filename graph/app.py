@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from db.audit import AuditLog
 from db.caller import Caller
@@ -31,6 +33,9 @@ from graph.trusted import Documents
 from graph.websocket import GraphQLSockets
 from loaders.reader import Reader
 from resolvers.context import Context
+
+COLLECTED_AFTER = (5_000, 20, 100)
+"""Objects that are new, and collections of the younger generation, after which the garbage collector looks."""
 
 
 def create_app() -> Starlette:
@@ -53,7 +58,6 @@ def create_app() -> Starlette:
     sockets = GraphQLSockets(engine, process.authenticator, quota, configured.allowed_origins, trail.refused)
     routes: list[BaseRoute] = [
         Route("/", _to_graphiql),
-        Route("/graphql", cross_origin(endpoint, configured.allowed_origins)),
         WebSocketRoute("/graphql", sockets),
         Route("/healthz", _alive),
         Route("/readyz", process.ready),
@@ -61,9 +65,23 @@ def create_app() -> Starlette:
     ]
     if configured.demo:
         routes += demo.routes(configured, process.stores)
-    app = Starlette(routes=routes, middleware=[Middleware(AccessLog)], lifespan=process.lifespan)
+    graphql = Middleware(_GraphQLFirst, cross_origin(endpoint, configured.allowed_origins))
+    app = Starlette(routes=routes, middleware=[Middleware(AccessLog), graphql], lifespan=process.lifespan)
     app.router.redirect_slashes = False  # the address would be made of the Host that a client sent
     return app
+
+
+class _GraphQLFirst:
+    """ASGI middleware: what most requests ask for is not looked for among the routes."""
+
+    def __init__(self, app: ASGIApp, graphql: ASGIApp) -> None:
+        self._app = app
+        self._graphql = graphql
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes one request on."""
+        is_graphql = scope["type"] == "http" and scope["path"] == "/graphql"
+        await (self._graphql if is_graphql else self._app)(scope, receive, send)
 
 
 class _Process:
@@ -72,12 +90,13 @@ class _Process:
     def __init__(self, settings: Settings) -> None:
         self.stores = Stores(settings)
         self.authenticator = Authenticator(settings)
-        self.audit = AuditLog(settings.clinical_url, settings.secret, settings.store_timeout_s)
+        self.audit = AuditLog(settings.clinical_direct_url, settings.secret, settings.store_timeout_s)
         self._cursor_key = derive(settings.secret, "cursor")
 
     @asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncGenerator[None]:
         """Closes the stores, and the connections to the issuer, at the end."""
+        _calm_collector()
         try:
             yield
         finally:
@@ -110,8 +129,21 @@ async def _to_graphiql(_request: Request) -> Response:
     return RedirectResponse("/graphiql")
 
 
+def _calm_collector() -> None:
+    """Takes what start-up made out of the garbage collector's sight, and lets it look more seldom.
+
+    Requests leave few cycles: reference counts free almost all of what they made, and a full collection of the schema
+    and the modules would be a pause for nothing (docs/decisions/0013 has the figures).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)
+
+
 def _log_to_stderr() -> None:
     """Sends this application's lines to stderr; those of libraries stay out, because they may quote values."""
+    # Threads, processes and tasks of a line are not printed, and finding them out is not free.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     log = logging.getLogger("caregraph")
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -6,9 +6,11 @@ never the secret of an HMAC. Keys and places of keys in the header (`jwk`, `jku`
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +21,7 @@ from db.context import derive
 from db.errors import InvalidArgument, Unauthenticated
 from db.policy import ROLES, purposes_of
 from db.settings import Settings
-from graph.claims import caller_of, needed_claim
+from graph.claims import FACILITY_HEADER, PURPOSE_HEADER, ROLE_HEADER, caller_of, header_of, needed_claim
 from graph.jwks import ALGORITHMS, Fetcher, KeySet
 
 DEMO_ALGORITHM = "HS256"
@@ -35,6 +37,13 @@ TOKEN_CHARACTERS_MAX = 8192
 TYPES = ("jwt", "at+jwt")
 """What `typ` may be, where there is one: other kinds of token (RFC 8725, section 3.11) are not for reading."""
 REQUIRED_CLAIMS = ["iss", "aud", "exp", "iat", "sub"]
+
+VERIFIED_MAX = 4096
+"""Tokens that are remembered as good; who asked longest ago is verified again. A token holds some 2 KB of claims."""
+CALLERS_MAX = 16
+"""Callers that are remembered of one token."""
+NARROWING = (ROLE_HEADER, FACILITY_HEADER, PURPOSE_HEADER)
+"""Headers that choose among what a token allows."""
 
 REASONS: Mapping[type[jwt.PyJWTError], str] = {
     jwt.ExpiredSignatureError: "EXPIRED",
@@ -120,6 +129,18 @@ def issue(settings: Settings, persona: str, facility_id: UUID, bound_to: UUID | 
     return jwt.encode(claims, _demo_key(settings), DEMO_ALGORITHM)
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A token that was good, by which key, and the callers that headers made of it."""
+
+    claims: dict[str, Any]
+    expires: float
+    kid: str | None
+    """None for a token of the demo."""
+    key: jwt.PyJWK | bytes
+    callers: dict[tuple[str | None, ...], Caller] = field(default_factory=dict[tuple[str | None, ...], Caller])
+
+
 class Authenticator:
     """Tells who asks, from the headers of a request; `keys` are those of the configured issuer."""
 
@@ -129,6 +150,12 @@ class Authenticator:
         self._keys = keys
         if keys is None and settings.oidc_issuer is not None:
             self._keys = KeySet(settings.oidc_issuer, settings.oidc_jwks_url, self._fetcher)
+        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
+
+    @property
+    def remembered(self) -> int:
+        """Tokens that are remembered as good."""
+        return len(self._verified)
 
     async def caller(self, headers: Mapping[str, str]) -> Caller:
         """The caller that the headers name; see `session`."""
@@ -143,17 +170,45 @@ class Authenticator:
         """
         token = _bearer(headers)
         try:
-            claims = await self._verified(token)
+            verified = await self._known(token)
         except jwt.PyJWTError as error:
             raise Unauthenticated(_reason(error)) from None
-        return caller_of(claims, headers), _expires(claims["exp"])
+        narrowing = tuple(header_of(headers, name) for name in NARROWING)
+        caller = verified.callers.get(narrowing)
+        if caller is None:
+            caller = caller_of(verified.claims, headers)
+            if len(verified.callers) < CALLERS_MAX:
+                verified.callers[narrowing] = caller
+        return caller, verified.expires
 
     async def close(self) -> None:
         """Closes the connections to the issuer."""
         await self._fetcher.close()
 
-    async def _verified(self, token: str) -> dict[str, Any]:
-        """Claims of a token whose signature, issuer, audience and times are right."""
+    async def _known(self, token: str) -> _Verified:
+        """What was found of a token when it was verified, as long as its key is the issuer's and its time is not over.
+
+        Keys are new ones after each fetch of theirs: a token is verified again then, so that a key that was taken back
+        is good for as long as graph.jwks says and no longer.
+        """
+        digest = hashlib.sha256(token.encode()).digest()
+        known = self._verified.get(digest)
+        if known is None or not await self._is_good(known):
+            self._verified.pop(digest, None)
+            known = self._verified[digest] = await self._verify(token)
+            if len(self._verified) > VERIFIED_MAX:
+                self._verified.popitem(last=False)
+        else:
+            self._verified.move_to_end(digest)
+        return known
+
+    async def _is_good(self, known: _Verified) -> bool:
+        if time.time() - LEEWAY_S >= int(known.expires):
+            return False
+        return known.kid is None or (self._keys is not None and await self._keys.key(known.kid) is known.key)
+
+    async def _verify(self, token: str) -> _Verified:
+        """A token whose signature, issuer, audience and times are right. Raises jwt.PyJWTError, Unauthenticated."""
         header = jwt.get_unverified_header(token)
         kind = str(header.get("typ", "JWT")).lower().removeprefix("application/")
         # No extension is understood here, so none may be critical (RFC 7515, section 4.1.11); b64 needs to be.
@@ -161,14 +216,17 @@ class Authenticator:
             raise Unauthenticated("BAD_HEADER")
         algorithm = header.get("alg")
         if algorithm == DEMO_ALGORITHM and self._settings.demo:
-            return _decoded(token, _demo_key(self._settings), [DEMO_ALGORITHM], DEMO_ISSUER, DEMO_AUDIENCE)
+            key = _demo_key(self._settings)
+            claims = _decoded(token, key, [DEMO_ALGORITHM], DEMO_ISSUER, DEMO_AUDIENCE)
+            return _Verified(claims, _expires(claims["exp"]), None, key)
         if algorithm not in ALGORITHMS or self._keys is None or self._settings.oidc_issuer is None:
             raise Unauthenticated("BAD_ALGORITHM")
         kid = header.get("kid")
         if kid is None:
             raise Unauthenticated("UNKNOWN_KEY")
         key = await self._keys.key(kid)
-        return _decoded(token, key, ALGORITHMS, self._settings.oidc_issuer, self._settings.oidc_audience)
+        claims = _decoded(token, key, ALGORITHMS, self._settings.oidc_issuer, self._settings.oidc_audience)
+        return _Verified(claims, _expires(claims["exp"]), kid, key)
 
 
 def _bearer(headers: Mapping[str, str]) -> str:

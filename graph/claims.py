@@ -76,7 +76,7 @@ def _purpose(claims: Mapping[str, Any], headers: Mapping[str, str], role: Role) 
     """The purpose that a header names, or the usual one; an emergency (ETREAT) is never the usual one."""
     allowed = {*_single(claims, "purpose"), *_texts(claims, "purposes")}
     purposes = {purpose.value: purpose for purpose in purposes_of(role.profile) if purpose.value in allowed}
-    if _header(headers, PURPOSE_HEADER) is None:
+    if header_of(headers, PURPOSE_HEADER) is None:
         purposes.pop(PurposeOfUse.ETREAT.value, None)
     return _chosen(headers, PURPOSE_HEADER, purposes)
 
@@ -97,7 +97,7 @@ def _chosen(headers: Mapping[str, str], header: str, allowed: Mapping[str, T]) -
     """The value that a header names, without it the first one. Raises Forbidden; the header's value is not repeated."""
     if not allowed:
         raise Forbidden(f"The token allows nothing that '{header}' could choose.")
-    wanted = _header(headers, header)
+    wanted = header_of(headers, header)
     if wanted is None:
         return next(iter(allowed.values()))
     if wanted not in allowed:
@@ -105,7 +105,8 @@ def _chosen(headers: Mapping[str, str], header: str, allowed: Mapping[str, T]) -
     return allowed[wanted]
 
 
-def _header(headers: Mapping[str, str], name: str) -> str | None:
+def header_of(headers: Mapping[str, str], name: str) -> str | None:
+    """A header whose name is in any case, or all small."""
     return headers.get(name, headers.get(name.lower()))
 
 

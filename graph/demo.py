@@ -46,7 +46,7 @@ def routes(settings: Settings, directory: Directory) -> list[BaseRoute]:
 
     async def token(request: Request) -> Response:
         try:
-            asked = await read_json(request)
+            asked = await read_json(request.receive, request.headers)
             wanted = cast("dict[str, Any]", asked) if isinstance(asked, dict) else {}
             facility = chosen(await directory.facilities(), wanted.get("facility"))
             return json_response({"token": await token_of(settings, directory, wanted.get("persona"), facility)})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -18,6 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from db.caller import Caller
 from db.errors import AppError, BadRequest, InsufficientScope, LimitError, Unauthenticated
 from graph.admission import Quota, deadline
+from graph.coding import CODED_FROM, GZIP_WINDOW_BITS, coding_for, compressed
 from graph.errors import FormattedError, described
 from graph.execution import Engine
 from graph.media import GRAPHQL_JSON, JSON, MULTIPART, PARTS_FORMAT, Accepted, accepted, media_type
@@ -27,11 +29,12 @@ BODY_BYTES_MAX = 1_000_000
 """Size of a request body, as sent and after decompression."""
 PARAMETERS_MAX = 16
 """Parameters of a URL that are looked at; four are known."""
-GZIP_WINDOW_BITS = 31
-"""What tells zlib to expect the gzip format."""
 
 PREFLIGHT_HEADERS = ("graphql-require-preflight", "apollo-require-preflight", "x-requested-with")
 """A GET request needs one of them: a page of another site can't set it without asking first (docs/decisions/0008)."""
+
+WATCH_AFTER_S = 0.05
+"""Seconds of work after which it is looked whether the client is still there."""
 
 BOUNDARY = "-"
 
@@ -55,6 +58,9 @@ _STATUS = {
     "INTERNAL": 500,
 }
 """Status of an answer without data by the code of its first error; 400 for every other code."""
+
+_WHOLE_HEADERS = ((b"cache-control", b"no-store"), (b"vary", b"Accept-Encoding"))
+"""No cache keeps an answer, because it may hold PHI."""
 
 
 class Refusal(BadRequest):
@@ -88,6 +94,7 @@ class GraphQLEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; every refusal is a GraphQL-shaped error, and an answer under way breaks off."""
         request = Request(scope, receive)
+        headers = headers_of(scope)
         takes = Accepted(JSON, parts=False)
         caller: Caller | None = None
         begun = False
@@ -100,10 +107,11 @@ class GraphQLEndpoint:
         try:
             async with deadline(self._engine.deadline_s):
                 _check_method(request)
-                takes = _accepted(request)
-                caller, _ = await self._authenticator.session(request.headers)
+                takes = _accepted(scope)
+                caller, _ = await self._authenticator.session(headers)
                 self._quota.take(caller)
-                asked = _asked_in_url(request) if request.method == "GET" else asked_in(await read_json(request))
+                is_get = request.method == "GET"
+                asked = _asked_in_url(request) if is_get else asked_in(await read_json(receive, headers))
                 await _while_connected(receive, self._answer(request, sending, asked, caller, takes))
         except AppError as error:
             if begun:
@@ -119,7 +127,7 @@ class GraphQLEndpoint:
         if isinstance(operation, list):
             if self._refusals:
                 await self._refusals(caller, operation[0]["extensions"]["code"], None, info)
-            await _whole({"errors": operation}, takes)(request.scope, request.receive, send)
+            await _send_whole(send, {"errors": operation}, takes, request)
             return
         # Not its name: a client chooses that, and may put a patient into it.
         request.state.operation = operation.document.digest[:12]
@@ -133,26 +141,42 @@ class GraphQLEndpoint:
             if "hasNext" in first or (takes.whole is None and "data" in first):
                 await _send_parts(send, first, payloads)
                 return
-        await _whole(first, takes)(request.scope, request.receive, send)
+        await _send_whole(send, first, takes, request)
 
 
-async def _while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Does the work, whose request was read to its end; cancels it when the client leaves. Raises ClientDisconnect."""
+async def _while_connected(receive: Receive, work: Awaitable[None]) -> None:
+    """Does the work, whose request was read to its end; cancels it when the client leaves. Raises ClientDisconnect.
 
-    async def left() -> None:
+    Nobody looks before WATCH_AFTER_S: most answers are out by then, and a task to watch costs as much as some of them.
+    """
+    loop, working = asyncio.get_running_loop(), asyncio.current_task()
+    assert working is not None
+    asked_before = working.cancelling()
+    watching: asyncio.Task[None] | None = None
+    left = False
+
+    async def watch() -> None:
+        nonlocal left
         while (await receive())["type"] != "http.disconnect":
             pass
-
-    working, leaving = asyncio.create_task(work), asyncio.create_task(left())
-    try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-    finally:
+        left = True
         working.cancel()
-        leaving.cancel()
-        await asyncio.wait((working, leaving))
-    working.result()
+
+    def begin() -> None:
+        nonlocal watching
+        watching = loop.create_task(watch())
+
+    timer = loop.call_later(WATCH_AFTER_S, begin)
+    try:
+        await work
+    except asyncio.CancelledError:
+        if left and working.uncancel() <= asked_before:
+            raise ClientDisconnect from None
+        raise
+    finally:
+        timer.cancel()
+        if watching is not None:
+            watching.cancel()
 
 
 def refused(error: AppError, media_type: str = JSON) -> Response:
@@ -189,15 +213,26 @@ def _decimal(value: object) -> orjson.Fragment:
     raise TypeError("no form in JSON")
 
 
-def _whole(payload: dict[str, Any], takes: Accepted) -> Response:
-    """An answer in one piece. As plain JSON a document that can't be executed is still a 200, says the draft."""
+async def _send_whole(send: Send, payload: dict[str, Any], takes: Accepted, request: Request) -> None:
+    """Sends an answer in one piece, encoded once and compressed where the client takes that.
+
+    As plain JSON a document that can't be executed is still a 200, says the draft.
+    """
     media_type = takes.whole or JSON
     status = 200
     if "data" not in payload:
         errors: list[FormattedError] = payload["errors"]
         failed = _STATUS.get(errors[0]["extensions"]["code"], 400)
         status = 200 if failed == 400 and media_type == JSON else failed
-    return json_response(payload, status, media_type)
+    body = encoded(payload)
+    headers = [(b"content-type", f"{media_type}; charset=utf-8".encode()), *_WHOLE_HEADERS]
+    coding = coding_for(request.headers.get("accept-encoding", "")) if len(body) >= CODED_FROM else None
+    if coding is not None:
+        body = compressed(body, coding)
+        headers.append((b"content-encoding", coding.value.encode()))
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _send_parts(send: Send, first: dict[str, Any], payloads: AsyncGenerator[dict[str, Any], None]) -> None:
@@ -226,8 +261,17 @@ def _check_method(request: Request) -> None:
         raise Refusal("PREFLIGHT_REQUIRED", "A GET request needs the header GraphQL-Require-Preflight.")
 
 
-def _accepted(request: Request) -> Accepted:
-    takes = accepted(request.headers.getlist("accept"))
+_accepted_of = lru_cache(maxsize=256)(accepted)
+_media_type_of = lru_cache(maxsize=256)(media_type)
+
+
+def headers_of(scope: Scope) -> Mapping[str, str]:
+    """Headers of a request, names in lower case; of one that is repeated the first."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+
+
+def _accepted(scope: Scope) -> Accepted:
+    takes = _accepted_of(tuple(value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"))
     if takes.whole is None and not takes.parts:
         raise Refusal("NOT_ACCEPTABLE", f"This server answers in {GRAPHQL_JSON}, {JSON} or {MULTIPART}.")
     return takes
@@ -276,32 +320,37 @@ def asked_in(content: object) -> Asked:
     )
 
 
-async def read_json(request: Request) -> object:
+async def read_json(receive: Receive, headers: Mapping[str, str]) -> object:
     """The JSON of a request body. Raises Refusal for another media type, and for a body too large or malformed."""
-    content_type = media_type(request.headers.get("content-type", ""))
+    content_type = _media_type_of(headers.get("content-type", ""))
     # application/json alone: a form of another site can't send it without asking first (CSRF).
     if content_type is None or content_type.name != JSON or not content_type.is_utf8:
         raise Refusal("UNSUPPORTED_MEDIA_TYPE", f"Content-Type must be {JSON} in UTF-8.", {"Accept-Post": JSON})
-    body = await _body(request)
+    body = await _body(receive, headers)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         raise Refusal("BAD_REQUEST", "The body is not JSON in UTF-8.") from None
 
 
-async def _body(request: Request) -> bytes:
+async def _body(receive: Receive, headers: Mapping[str, str]) -> bytes:
     """The body, decompressed. Raises Refusal as soon as it is too large, before all of it is read or inflated."""
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
         message = "Content-Encoding must be gzip or identity."
         raise Refusal("UNSUPPORTED_MEDIA_TYPE", message, {"Accept-Encoding": "gzip"})
+    announced = headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > BODY_BYTES_MAX:
+        raise _too_large()
     received = 0
     body = bytearray()
     inflater = zlib.decompressobj(GZIP_WINDOW_BITS) if encoding == "gzip" else None
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > BODY_BYTES_MAX:
-        raise _too_large()
-    async for chunk in request.stream():
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk, more = message.get("body", b""), message.get("more_body", False)
         received += len(chunk)
         try:
             body += inflater.decompress(chunk, BODY_BYTES_MAX + 1 - len(body)) if inflater else chunk

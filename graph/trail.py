@@ -5,7 +5,6 @@ The engine's witness and the transports' refusals (graph.execution, graph.reques
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -62,7 +61,7 @@ class Trail:
         event = self._event(operation, caller, payload, request)
         if isinstance(context, Context) and BROKEN in context.reader.statements:
             event = replace(event, kind=EventKind.BREAK_GLASS)
-        await asyncio.gather(*(self._log.append(one) for one in _events(event, caller, seen, first=first)))
+        await self._log.append(*_events(event, caller, seen, first=first))
 
     async def refused(self, caller: Caller | None, code: str, reason: str | None, request: RequestInfo) -> None:
         """Records a request that is refused as a whole; without a good token it is a failed login."""

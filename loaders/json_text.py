@@ -185,10 +185,8 @@ class JsonText:
 
     def object(self, source: Row | Json | Struct, fields: Sequence[Field]) -> str:
         """Text of an object of this row, or of what is in it."""
-        if not fields:  # all of them are skipped
-            return "'{}'"
         if not fields:
-            return "'{}'"
+            return "'{}'::text"
         parts: list[str] = []
         for place, one in enumerate(fields):
             parts += [self._key(one, "," if place else "{"), self._field(source, one)]

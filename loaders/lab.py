@@ -30,7 +30,8 @@ LAB_RESULTS_OF_ENCOUNTERS = newest_of_each("lab_results_of_encounters", COLUMNS,
 LAB_RESULTS_OF_REPORTS = newest_of_each("lab_results_of_reports", COLUMNS, "diagnostic_report_id", FILTER)
 LAB_RESULT_BY_ID = by_id("lab_result_by_id", COLUMNS)
 
-# A loose index scan: one probe for each test that the patient ever had, however many results there are.
+# A loose index scan: one probe for each test that the patient ever had, however many results there are. Where tests are
+# named by code, those alone are looked for.
 LATEST_LAB_RESULTS_OF_PATIENTS = Statement(
     """/* latest_lab_results_of_patients */
 WITH RECURSIVE tested AS (
@@ -38,6 +39,7 @@ WITH RECURSIVE tested AS (
         SELECT lab_test_id FROM lab_result WHERE patient_id = parents.id ORDER BY lab_test_id LIMIT 1
     ) AS lab_test_id
     FROM unnest($1::uuid[]) AS parents (id)
+    WHERE $2::text[] IS NULL
     UNION ALL
     SELECT tested.patient_id, (
         SELECT r.lab_test_id FROM lab_result AS r
@@ -47,7 +49,13 @@ WITH RECURSIVE tested AS (
     WHERE tested.lab_test_id IS NOT NULL
 )
 SELECT tested.patient_id, latest.*
-FROM tested
+FROM (
+    SELECT * FROM tested
+    UNION ALL
+    SELECT parents.id, named.id
+    FROM unnest($1::uuid[]) AS parents (id),
+        unnest(ARRAY(SELECT t.id FROM lab_test AS t WHERE t.code = ANY($2::text[]))) AS named (id)
+) AS tested
 CROSS JOIN LATERAL (
     SELECT {}
     FROM lab_result
@@ -55,8 +63,6 @@ CROSS JOIN LATERAL (
     ORDER BY sort_time DESC, id DESC
     LIMIT 1
 ) AS latest
-WHERE $2::text[] IS NULL
-   OR tested.lab_test_id = ANY (ARRAY(SELECT t.id FROM lab_test AS t WHERE t.code = ANY($2::text[])))
 ORDER BY tested.patient_id, latest.sort_time DESC, latest.id DESC""",
     COLUMNS,
 )

@@ -11,6 +11,7 @@ from typing import Any, Generic, LiteralString, TypeAlias, TypeVar
 from aiodataloader import DataLoader
 
 from db.caller import Caller, Patients
+from db.postgres import Session
 from db.seen import Seen
 from db.stores import Stores
 
@@ -38,23 +39,25 @@ class Reader:
         self.statements: Counter[tuple[str, str]] = beside.statements if beside else Counter()
         self.seen = beside.seen if beside else Seen()
         self._stores = stores
+        self._record = _recorder(self.statements)
         if beside:
             self.clinical = beside.clinical.beside(caller)
+        else:
+            self.clinical = stores.clinical.session(caller, self._record, seen=self.seen)
+        self.patients = _Told(self.clinical)
+        if beside:
             self.imaging = beside.imaging.beside(caller, self.patients)
             self.vitals = beside.vitals.beside(caller, self.patients)
         else:
-            self.clinical = stores.clinical.session(caller, self._record, seen=self.seen)
             self.imaging = stores.imaging.session(caller, self._record, self.patients, self.seen)
             self.vitals = stores.vitals.session(caller, self._record, self.patients, self.seen)
         self.notes = stores.notes.session(caller, self._record, self.patients, self.seen)
         self.archive = stores.archive.session(caller, self._record, self.seen)
         self.warehouse = stores.warehouse.session(caller, self._record)
         self._joined: dict[Batch[Any, Any], _Joined[Any, Any]] = {}
-        self._first: Reader = beside._first if beside else self
+        self._first: Reader | None = (beside._first or beside) if beside else None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
-        self._asking = asyncio.Lock()
-        self._patients: Patients | None = None
 
     async def load_many(self, batch: Batch[K, V], keys: Sequence[K | None]) -> list[V | None]:
         """Values of the keys, in their order; asked for together with every other key of this batch function.
@@ -65,13 +68,6 @@ class Reader:
         if joined is None:
             joined = self._joined[batch] = _Joined(self, batch)
         return await joined.values(keys)
-
-    async def patients(self) -> Patients:
-        """Whose records the caller may see, for the stores beside the clinical one; asked once. Raises StoreError."""
-        async with self._asking:
-            if self._patients is None:
-                self._patients = _patients(await self.clinical.fetch(PATIENTS))
-            return self._patients
 
     async def write(self, sql: LiteralString, *args: object) -> Sequence[Any]:
         """Rows of one statement that writes to the clinical database, as the caller, committed at once.
@@ -93,15 +89,16 @@ class Reader:
     @contextmanager
     def under_way(self) -> Generator[None]:
         """Makes the running task end with this reader: a batch is nobody's child, so nothing else would cancel it."""
-        if self._first._closed:
+        first = self._first or self
+        if first._closed:
             raise asyncio.CancelledError
         task = asyncio.current_task()
         assert task is not None
-        self._first._tasks.add(task)
+        first._tasks.add(task)
         try:
             yield
         finally:
-            self._first._tasks.discard(task)
+            first._tasks.discard(task)
 
     async def close(self) -> None:
         """Cancels what is still under way and ends the snapshots of this request."""
@@ -110,10 +107,35 @@ class Reader:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        await asyncio.gather(self.clinical.close(), self.imaging.close(), self.vitals.close())
+        for session in (self.clinical, self.imaging, self.vitals):
+            await session.close()  # at once, unless a statement was given up
+        self._joined.clear()
 
-    def _record(self, store: str, statement: str) -> None:
-        self.statements[store, statement] += 1
+
+class _Told:
+    """Whose records the caller may see, for the stores beside the clinical one; asked once.
+
+    Not a method of the reader, which has the sessions that ask: garbage in cycles waits for the collector.
+    """
+
+    def __init__(self, clinical: Session) -> None:
+        self._clinical = clinical
+        self._asking = asyncio.Lock()
+        self._patients: Patients | None = None
+
+    async def __call__(self) -> Patients:
+        """The patients. Raises StoreError."""
+        async with self._asking:
+            if self._patients is None:
+                self._patients = _patients(await self._clinical.fetch(PATIENTS))
+            return self._patients
+
+
+def _recorder(statements: Counter[tuple[str, str]]) -> Callable[[str, str], None]:
+    def record(store: str, statement: str) -> None:
+        statements[store, statement] += 1
+
+    return record
 
 
 class _Joined(Generic[K, V]):

@@ -174,7 +174,7 @@ class Linked:
     batch: Batch[UUID, Any]
     key: str
 
-    async def __call__(self, context: Context, parents: Sequence[Any]) -> Sequence[object]:
+    async def __call__(self, context: Context, parents: Sequence[Any]) -> Sequence[Any]:
         return await context.reader.load_many(self.batch, [getattr(parent, self.key) for parent in parents])
 
 

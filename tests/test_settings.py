@@ -30,6 +30,10 @@ BAD = [
     ("CAREGRAPH_REQUEST_DEADLINE_S", "601"),
     ("CAREGRAPH_REQUESTS_PER_MINUTE", "none"),
     ("CAREGRAPH_IN_FLIGHT_MAX", "-1"),
+    ("CAREGRAPH_CONNECTIONS_MAX", "1001"),
+    ("CAREGRAPH_PROCESSES", "0"),
+    ("CAREGRAPH_POOLER", "session"),
+    ("CAREGRAPH_CLINICAL_DIRECT_URL", "http://127.0.0.1"),
     ("CAREGRAPH_ALLOWED_ORIGINS", "https://ehr.example.org/app"),
     ("CAREGRAPH_CLINICAL_URL", "mysql://u:p@127.0.0.1/x"),
     ("CAREGRAPH_CLINICAL_URL", "postgresql:///nohost"),
@@ -81,6 +85,17 @@ def test_the_environment_wins_over_the_data_directory(tmp_path: Path) -> None:
     settings = load({"CAREGRAPH_DATA": str(tmp_path), "CAREGRAPH_VITALS_URL": other})
     assert settings.vitals_url == other
     assert settings.clinical_url == GOOD["CAREGRAPH_CLINICAL_URL"]
+
+
+def test_a_pooler_needs_a_way_past_it(tmp_path: Path) -> None:
+    """The audit's writer and LISTEN keep one session; without a pooler they use the URL of everybody."""
+    good = {**GOOD, "CAREGRAPH_DATA": str(tmp_path)}
+    assert load(good).clinical_direct_url == GOOD["CAREGRAPH_CLINICAL_URL"]
+    pooled = {**good, "CAREGRAPH_POOLER": "transaction"}
+    with pytest.raises(SettingsError, match="CAREGRAPH_CLINICAL_DIRECT_URL"):
+        load(pooled)
+    direct = "postgresql://u:p@127.0.0.1:5433/clinical"
+    assert load({**pooled, "CAREGRAPH_CLINICAL_DIRECT_URL": direct}).clinical_direct_url == direct
 
 
 def test_every_variable_is_in_the_readme() -> None:

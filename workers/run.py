@@ -6,13 +6,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
 from db.errors import AppError, SettingsError
 from db.settings import Settings, load
-from graph.server import OPTIONS
 from workers.embedded.child import Child
 from workers.embedded.directory import HOST, port_is_free, python_program
 from workers.embedded.server import http_status
@@ -48,31 +47,32 @@ def _serve(running: Stores, data: Path, port: int, started: float) -> None:
     if settings.demo:
         _say("Loading the demo hospital network (the first time takes a few minutes) …")
         _finish(running, "demo", environ)
-    api = _api(running, settings, environ)
+    processes = _api(running, settings, environ)
     try:
-        if not api.wait_until(lambda: http_status(port, "GET", "/healthz") == 200, API_TIMEOUT_S):
+        if not processes[0].wait_until(lambda: http_status(port, "GET", "/healthz") == 200, API_TIMEOUT_S):
             raise AppError("The API did not start; its output is above.")
-        _say(f"Caregraph is at http://{HOST}:{port}/graphql after {time.monotonic() - started:.0f} s. Ctrl-C stops it.")
-        _watch(running, api)
+        where = f"http://{HOST}:{port}/graphql, in {len(processes)} processes,"
+        _say(f"Caregraph is at {where} after {time.monotonic() - started:.0f} s. Ctrl-C stops it.")
+        _watch(running, processes)
     finally:
         _ignore_signals()
-        api.stop()
+        for process in processes:
+            process.ask_to_stop()
+        for process in processes:
+            process.stop()
 
 
-def _api(running: Stores, settings: Settings, environ: Mapping[str, str]) -> Child:
-    listen = ("--factory", "graph.app:create_app", "--host", HOST, "--port", str(settings.port))
-    program = python_program(
-        "uvicorn", *listen, *OPTIONS, "--log-level", "warning", "--timeout-graceful-shutdown", "5", **environ
-    )
-    return Child(program, running.directory.pid_file("api"))
+def _api(running: Stores, settings: Settings, environ: Mapping[str, str]) -> Sequence[Child]:
+    program = python_program("graph.server", **environ)
+    return [Child(program, running.directory.pid_file(f"api-{number}")) for number in range(1, settings.processes + 1)]
 
 
-def _watch(running: Stores, api: Child) -> None:
+def _watch(running: Stores, processes: Sequence[Child]) -> None:
     """Returns never: a signal ends it, or the death of a child, as an AppError."""
     while True:
         time.sleep(WATCH_S)
-        if not api.running:
-            raise AppError("The API has ended by itself; its output is above.")
+        if not all(process.running for process in processes):
+            raise AppError("A process of the API has ended by itself; its output is above.")
         if ended := running.ended():
             logs = running.directory.log(next(iter(ended))).parent
             raise AppError(f"Embedded store has ended by itself: {', '.join(ended)}; see {logs}.")

@@ -27,6 +27,8 @@ UNWATCHED = {
     "medication": "a catalogue",
     "lab_test": "a catalogue",
     "patient_search": "made by trigger from patient_name and registration, which are watched",
+    "patient_word": "likewise",
+    "name_word": "words of all names, of nobody",
     "resource_identifier": "how references to staff and places resolve",
     "report_result": "ids alone",
     "observation_place": "ids alone",

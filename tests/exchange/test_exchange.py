@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from db.caller import Caller, Profile, PurposeOfUse
+from db.caller import Caller, PurposeOfUse
 from db.policy import ROLES
 from tests.asking import Graph
 from tests.people import DIABETES, People
@@ -130,7 +130,7 @@ async def test_glass_is_broken_at_home_only(graph: Graph) -> None:
 async def test_one_snapshot_and_connection_serve_both(graph: Graph) -> None:
     """A request holds one connection of each database, however many facilities it reads."""
     caller, patient = await scene(graph, **to(graph))
-    pool = await graph.stores.clinical.pool(f"caregraph_{Profile.CLINICIAN.value}")
-    before = pool.get_size()
+    connections = graph.stores.clinical.connections
+    before = connections.count
     await records(graph, caller, patient)
-    assert pool.get_size() <= max(before, 1)
+    assert connections.count <= max(before, 1)

@@ -18,7 +18,7 @@ from tests.http.serving import Client
 
 def test_decimals_of_an_answer(client: Client) -> None:
     body = client.ask("{ exact }").body
-    assert body == b'{"data":{"exact":[1.20,1.23E-19,98765432109876543210.5,-0.0,1E+3]}}'
+    assert body == b'{"data":{"exact":[1.20,0.000000000000000000123,98765432109876543210.5,-0.0,1000]}}'
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -16,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from db.caller import Caller, PurposeOfUse
-from db.errors import Unauthenticated
+from db.errors import Forbidden, Unauthenticated
 from db.policy import ROLES
 from graph.auth import LEEWAY_S, TOKEN_CHARACTERS_MAX, Authenticator, issue
 from tests.identity.conftest import Door
@@ -53,6 +54,37 @@ async def test_the_end_of_a_token_is_told(door: Door, issuer: Issuer) -> None:
     claims = issuer.claims()
     _, expires = await door.authenticator.session({"authorization": f"bearer {EC.sign(claims)}"})
     assert expires == claims["exp"]
+
+
+async def test_a_token_that_was_good_ends(door: Door, issuer: Issuer) -> None:
+    """Remembered as good, it is refused all the same once its time is over, leeway included."""
+    ends = int(time.time()) + 2
+    token = EC.sign(issuer.claims(exp=ends - LEEWAY_S))
+    assert await door.enter(token)
+    await asyncio.sleep(ends - time.time() + 0.1)
+    assert await reason(door, token) == "EXPIRED"
+
+
+async def test_a_remembered_token_is_narrowed_by_each_request(door: Door, issuer: Issuer) -> None:
+    token = EC.sign(issuer.claims(purposes=["TREAT", "ETREAT"]))
+    usual = await door.enter(token)
+    emergency = await door.enter(token, **{"caregraph-purpose": "ETREAT"})
+    assert (usual.purpose, emergency.purpose) == (PurposeOfUse.TREAT, PurposeOfUse.ETREAT)
+    assert await door.enter(token) is usual
+    with pytest.raises(Forbidden):
+        await door.enter(token, **{"caregraph-purpose": "HRESCH"})
+
+
+async def test_a_bounded_number_of_tokens_is_remembered(
+    door: Door, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graph.auth.VERIFIED_MAX", 2)
+    tokens = [EC.sign(issuer.claims(sub=f"somebody-{number}")) for number in range(3)]
+    first, *_ = [await door.enter(token) for token in tokens]
+    assert door.authenticator.remembered == 2
+    again = await door.enter(tokens[0])
+    assert again == first
+    assert again is not first, "verified again"
 
 
 @pytest.mark.parametrize("typ", [None, "JWT", "jwt", "at+jwt", "application/at+jwt"])

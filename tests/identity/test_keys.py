@@ -65,6 +65,26 @@ async def test_a_key_that_was_taken_back_stops_working(door: Door, issuer: Issue
     assert await why(door, token) == "UNKNOWN_KEY"
 
 
+async def test_a_token_that_was_good_ends_with_its_key(door: Door, issuer: Issuer) -> None:
+    """What is remembered of a token is no longer good when the issuer publishes another key by the same id."""
+    token = EC.sign(issuer.claims())
+    first = await door.enter(token)
+    assert await door.enter(token) is first, "remembered"
+    issuer.keys = [STRANGER.jwk]
+    door.clock.now += FRESH_S + 1
+    assert await why(door, token) == "BAD_SIGNATURE"
+    assert await door.enter(STRANGER.sign(issuer.claims()))
+
+
+async def test_a_remembered_token_needs_keys_that_are_good(door: Door, issuer: Issuer) -> None:
+    token = EC.sign(issuer.claims())
+    await door.enter(token)
+    issuer.answers[JWKS] = answer(b"", 500)
+    door.clock.now += STALE_S + 1
+    with pytest.raises(IssuerUnavailable):
+        await door.enter(token)
+
+
 async def test_unknown_ids_make_no_storm(door: Door, issuer: Issuer) -> None:
     """A thousand forged ids within the pause: one fetch; good tokens go on meanwhile."""
     await door.enter(EC.sign(issuer.claims()))

@@ -136,8 +136,7 @@ async def test_seeds_are_given_to_the_application_alone(graph: Graph) -> None:
     [[both]] = await clinical.worker_fetch(REGISTERED, graph.facilities[1].id, patients)
     assert len(await elsewhere.clinical.fetch(SCRUB_SEEDS_OF_PATIENTS, patients)) == both < len(set(patients))
     await elsewhere.close()
-    pool = await clinical.pool("caregraph_cds")
-    async with pool.acquire() as connection, connection.transaction():
+    async with clinical.connections.lent("caregraph_cds") as connection, connection.transaction():
         await connection.execute(clinical.context(caller, connection.get_server_pid()))
         await connection.execute("SET LOCAL app.proof = ''")
         assert await connection.fetch(SCRUB_SEEDS_OF_PATIENTS, patients) == []

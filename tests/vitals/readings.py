@@ -54,7 +54,7 @@ def reading(facility_id: UUID, patient_id: UUID, value: str | None, minutes: flo
 
 async def write(vitals: Vitals, rows: Sequence[VitalSignRow]) -> None:
     """Upserts readings as the worker role."""
-    columns = [list(column) for column in zip(*map(astuple, rows), strict=True)]
+    columns = [list(column) for column in zip(*[astuple(row) for row in rows], strict=True)]
     await as_worker(vitals, WRITE, *columns)
 
 

@@ -29,7 +29,7 @@ SYSTEM_USER = "embedded_postgres"
 CONFIGURATION = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",  # TCP with a password is the only way in
-    "max_connections": "200",  # a pool for each profile and database
+    "max_connections": "500",  # eight processes of the API with 18 to each of three databases, and workers
     "shared_buffers": "128MB",
     "work_mem": "8MB",
     "maintenance_work_mem": "64MB",
