@@ -39,7 +39,7 @@ from db.policy import hides
 from graph.compose import Composer, Written
 from graph.definition import definition_of, metadata_of
 from graph.field import Source
-from graph.node import SERVED
+from graph.node import ROWS, SERVED
 from loaders.composed import Composed
 from loaders.element import fhir_name
 from loaders.json_text import NotComposable
@@ -103,9 +103,13 @@ class Shape:
     """Key, how to pick, how to complete; a field that is read has no pick, one that is as it is no completion."""
     links: Sequence[Link]
     groups: Sequence[Group]
+    served_from: type | None
+    """Class of the rows, where the type names one."""
 
     def complete(self, row: Any, path: Path | None, below: Below) -> dict[str, Any]:
         """The object of a row, without its relations, which are noted for the level below. Raises Fault."""
+        if self.served_from and type(row) is not self.served_from:
+            raise Fault
         out: dict[str, Any] = {}
         try:
             for key, pick, complete in self.picks:
@@ -172,7 +176,7 @@ class Compiler:
                 pick = source.value if source and source.value else _attribute(definition_of(declared).python_name)
                 picks.append((key, pick, self._completion(declared.type, details)))
         groups = self._groups(type_.name, written, links)
-        return Shape(picks, links, groups)
+        return Shape(picks, links, groups, ROWS.get(type_.name))
 
     def _groups(self, name: str, written: list[tuple[Link, Written]], links: list[Link]) -> list[Group]:
         """A group for each database; what can't be composed after all goes to the links."""

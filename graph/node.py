@@ -33,13 +33,15 @@ def node_id(type_name: str) -> Any:
 
 SERVED: dict[type, str] = {}
 """Name of the type of Node that each row class serves."""
+ROWS: dict[str, type] = {}
+"""Row class of each of them."""
 
 
 def served_from(row: type) -> Callable[[C], C]:
     """Lets a type that implements Node be served from this row class."""
 
     def mark(cls: C) -> C:
-        SERVED[row] = cls.__name__
+        SERVED[row], ROWS[cls.__name__] = cls.__name__, row
         cls.is_type_of = classmethod(lambda _cls, value, _info: isinstance(value, row))  # type: ignore[attr-defined]
         return cls
 
