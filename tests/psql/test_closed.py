@@ -113,7 +113,7 @@ FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
 WHERE p.prosecdef AND n.nspname <> 'pg_catalog' AND n.nspname !~ '^_?timescaledb'
     AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')"""
 """Functions that a login may call and that run with more rights than its own."""
-OF_THE_SESSION = {"context", "by_application", "told_all", "told_reached", "told_denied"}
+OF_THE_SESSION = {"context", "facility_id", "purpose", "by_application", "told_all", "told_reached", "told_denied"}
 """Tell what the session itself brought, verified."""
 OF_THE_CALLER = {
     *("sees_all", "finds_all", "finds_denied", "clearance", "reached", "denied", "excepted", "opens"),
