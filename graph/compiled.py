@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from graphql import (
@@ -85,6 +85,8 @@ class Link:
     arguments: Callable[[VariableValues], Mapping[str, Any]]
     """Arguments by the resolver's names. Raises GraphQLError."""
     complete: Complete
+    hidden: bool = False
+    """Whether it is not read; its arguments may be wrong all the same."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,9 +166,10 @@ class Compiler:
                 raise NotCompiled
             if source and (source.relation or source.root):
                 picks.append((key, None, None))
-                if hides(self.caller, *source.kinds):
-                    continue
                 link = self._link(key, declared, source, details)
+                if hides(self.caller, *source.kinds):
+                    links += [replace(link, hidden=True)] if _has_variables(details[0].node) else []
+                    continue
                 by_database = self._composer.written(declared.type, source, details)
                 if by_database:
                     written.append((link, by_database))
@@ -300,10 +303,14 @@ def _arguments(
         converter = strawberry_schema.schema_converter
         return convert_arguments(values, wanted, converter.scalar_registry, strawberry_schema.config)
 
-    if any(_has_variable(argument.value) for argument in node.arguments or ()):
+    if _has_variables(node):
         return given
     always = given(VariableValues({}, {}))
     return lambda _variables: always
+
+
+def _has_variables(node: FieldNode) -> bool:
+    return any(_has_variable(argument.value) for argument in node.arguments or ())
 
 
 def _has_variable(value: Any) -> bool:

@@ -94,6 +94,8 @@ class Run:
     async def _linked(self, context: Context, link: Link, items: Sequence[Item]) -> None:
         """Reads one field for its objects: for those away from here, as at the other facility."""
         arguments = self._arguments(link)
+        if link.hidden:
+            return
         if link.source.relation and link.source.relation.elsewhere:
             away: defaultdict[UUID, list[Item]] = defaultdict(list)
             for item in items:
@@ -117,7 +119,7 @@ class Run:
             if isinstance(value, Exception):
                 self._fail(link, item, value)
             else:
-                item.out[link.key] = link.complete(value, (item.path, link.key), below)
+                item.out[link.key] = _completed(link, value, item, below)
         await self._settle(context, below)
 
     async def _values(
@@ -151,6 +153,15 @@ class Run:
         if not link.nullable:
             raise Fault from error
         self._errors.append(located_error(error, link.nodes, _keys((item.path, link.key))))
+
+
+def _completed(link: Link, value: Any, item: Item, below: Below) -> Any:
+    try:
+        return link.complete(value, (item.path, link.key), below)
+    except Fault:
+        raise
+    except Exception as error:
+        raise Fault from error
 
 
 def _keys(path: Path | None) -> list[str | int]:
