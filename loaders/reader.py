@@ -11,7 +11,7 @@ from typing import Any, Generic, LiteralString, TypeAlias, TypeVar
 from aiodataloader import DataLoader
 
 from db.caller import Caller, Patients
-from db.postgres import Session
+from db.postgres import AskPatients, Session
 from db.seen import Seen
 from db.stores import Stores
 
@@ -44,7 +44,7 @@ class Reader:
             self.clinical = beside.clinical.beside(caller)
         else:
             self.clinical = stores.clinical.session(caller, self._record, seen=self.seen)
-        self.patients = _Told(self.clinical)
+        self.patients = self.told(self.clinical)
         if beside:
             self.imaging = beside.imaging.beside(caller, self.patients)
             self.vitals = beside.vitals.beside(caller, self.patients)
@@ -58,6 +58,11 @@ class Reader:
         self._first: Reader | None = (beside._first or beside) if beside else None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
+
+    @staticmethod
+    def told(clinical: Session) -> AskPatients:
+        """What tells the stores beside the clinical one whose records the caller may see."""
+        return _Told(clinical)
 
     async def load_many(self, batch: Batch[K, V], keys: Sequence[K | None]) -> list[V | None]:
         """Values of the keys, in their order; asked for together with every other key of this batch function.

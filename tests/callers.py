@@ -6,6 +6,7 @@ from uuid import UUID
 
 from db.caller import Caller, Patients, Profile, PurposeOfUse, Role
 from db.policy import ROLES, purposes_of
+from db.postgres import AskPatients, Session
 from loaders.reader import Reader
 
 ROLE: dict[Profile, Role] = {role.profile: role for role in reversed(list(ROLES.values()))}
@@ -25,9 +26,14 @@ def caller_of(profile: Profile, facility_id: UUID, subject: str = "test") -> Cal
 class OpenReader(Reader):
     """A reader to whom no patient is closed: for stores that are tested without a clinical database beside them."""
 
-    async def patients(self) -> Patients:
+    @staticmethod
+    def told(clinical: Session) -> AskPatients:
         """Everybody's records."""
-        return EVERYBODY
+        return _everybody
 
 
 EVERYBODY = Patients()
+
+
+async def _everybody() -> Patients:
+    return EVERYBODY
