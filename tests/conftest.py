@@ -24,8 +24,11 @@ MINUTES = 30
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Golden answers come first: they are of the network as it was loaded, and other tests add people to it."""
-    items.sort(key=lambda item: "queries" not in item.path.parts)
+    """Golden answers come first: they are of the network as it was loaded, and other tests add people to it.
+
+    The differential test comes last: it adds people whose records no source would give.
+    """
+    items.sort(key=lambda item: ("queries" not in item.path.parts) + ("differential" in item.path.parts))
 
 
 @pytest_asyncio.fixture(scope="session")
