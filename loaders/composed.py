@@ -25,6 +25,13 @@ SqlBatch: TypeAlias = "NewestBatch[Any] | ChildrenBatch[Any] | ByIdBatch[Any]"
 ROW = "found_row"
 """Alias of a branch's rows: none of a loader's statements has it, which are joined to them."""
 _PARAMETER = re.compile(r"\$(\d+)")
+_EACH = re.compile(
+    r"SELECT parents\.id, facts\.\*\n"
+    r"FROM unnest\((?P<ids>\$\d+::uuid\[\])\) AS parents \(id\)\n"
+    r"CROSS JOIN LATERAL \(\n(?P<rows>.*)\n\) AS facts$",
+    re.DOTALL,
+)
+"""A statement of loaders.facts.newest_of_each."""
 
 
 class FaultyText(Exception):
@@ -101,26 +108,42 @@ def _renumbered(statement: str, offset: int) -> str:
 
 def _branch(place: int, branch: Branch, statement: str, row: Row, text: JsonText) -> str:
     written = text.object(row, branch.fields)
-    patients = [*([f"{ROW}.patient_id"] if "patient_id" in row.types else []), *text.patients]
-    named = f"({statement}) AS {{}} (key, {column_names(row.types, row.hidden)})"
     joins = "\n".join(text.joins)
+    patients = [*([f"{ROW}.patient_id"] if "patient_id" in row.types else []), *text.patients]
+    names = column_names(row.types, row.hidden)
+    each = _EACH.search(statement)
+    if each and not row.hidden & {"id", "sort_time"}:
+        # In the order of the rows' index, so that nothing is sorted, and grouped by being each parent's own.
+        values = _values(branch, written, f"{ROW}.sort_time DESC, {ROW}.id DESC", patients)
+        return f"""
+SELECT {place}, parents.id, page.*
+FROM unnest({each["ids"]}) AS parents (id)
+CROSS JOIN LATERAL (
+SELECT {values}
+FROM ({each["rows"]}) AS {ROW} ({names})
+{joins}
+) AS page"""
     if isinstance(branch.batch, ByIdBatch):
         whose = f"ARRAY[{', '.join(patients)}]" if patients else "NULL"
         return f"""
 SELECT {place}, {ROW}.key, {written}, NULL::text[], NULL::timestamptz[], NULL::uuid[], {whose}::uuid[] AS patients
-FROM {named.format(ROW)}
+FROM ({statement}) AS {ROW} (key, {names})
 {joins}"""
-    whose = " || ".join(f"array_agg(DISTINCT {patient})" for patient in patients) or "NULL"
-    ordered = f"ORDER BY {ROW}.n"
-    values = f"string_agg({written}, ',' {ordered}), NULL::text[], NULL::timestamptz[], NULL::uuid[]"
-    if branch.paged:
-        times, ids = (f"array_agg({ROW}.{column} {ordered})" for column in ("sort_time", "id"))
-        values = f"NULL, array_agg({written} {ordered}), {times}, {ids}"
     return f"""
-SELECT {place}, {ROW}.key, {values}, ({whose})::uuid[] AS patients
-FROM (SELECT found.*, row_number() OVER () AS n FROM {named.format("found")}) AS {ROW}
+SELECT {place}, {ROW}.key, {_values(branch, written, f"{ROW}.n", patients)}
+FROM (SELECT found.*, row_number() OVER () AS n FROM ({statement}) AS found (key, {names})) AS {ROW}
 {joins}
 GROUP BY {ROW}.key"""
+
+
+def _values(branch: Branch, written: str, order: str, patients: Sequence[str]) -> str:
+    """What is made of a parent's rows: texts, places, and whose they are."""
+    whose = " || ".join(f"array_agg(DISTINCT {patient})" for patient in patients) or "NULL"
+    values = f"string_agg({written}, ',' ORDER BY {order}), NULL::text[], NULL::timestamptz[], NULL::uuid[]"
+    if branch.paged:
+        times, ids = (f"array_agg({ROW}.{column} ORDER BY {order})" for column in ("sort_time", "id"))
+        values = f"NULL::text, array_agg({written} ORDER BY {order}), {times}, {ids}"
+    return f"{values}, ({whose})::uuid[] AS patients"
 
 
 async def found(

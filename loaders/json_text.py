@@ -250,10 +250,8 @@ class JsonText:
             case Listing(), Many(item):
                 first = f"CASE WHEN {source.first_present} THEN {self._text(source.first, item)} END"
                 text = self._text(Json("e.v"), item)
-                rest = (
-                    f"(SELECT string_agg({text}, ',') FROM jsonb_array_elements("
-                    f"CASE jsonb_typeof({source.rest}) WHEN 'array' THEN {source.rest} END) AS e (v))"
-                )
+                elements = f"(SELECT string_agg({text}, ',') FROM jsonb_array_elements({source.rest}) AS e (v))"
+                rest = f"CASE jsonb_typeof({source.rest}) WHEN 'array' THEN {elements} END"
                 return f"concat('[', concat_ws(',', {first}, {rest}), ']')"
             case _:
                 raise NotComposable
