@@ -98,9 +98,8 @@ class Composer:
                     branch = Branch(batch, self._rows(type_, details, batch), paged=False)
                     return Written(branch, "id", lambda _, arguments: Asked(lists.asked(arguments)), _list)
                 case Linked(ChildrenBatch() as batch, key):
-                    return Written(
-                        Branch(batch, self._rows(type_, details, batch), paged=False), key, _nothing_asked, _list
-                    )
+                    branch = Branch(batch, self._rows(type_, details, batch), paged=False)
+                    return Written(branch, key, _nothing_asked, _list)
                 case Linked(ByIdBatch() as batch, key):
                     fields = self._fields(type_, details, batch).fields
                     return Written(Branch(batch, fields, paged=False), key, _nothing_asked, _one)
@@ -154,6 +153,8 @@ class Composer:
             raise NotComposable
         if source.relation:
             if hides(self.caller, *source.kinds):
+                if details[0].node.arguments:  # which may be wrong all the same
+                    raise NotComposable
                 return Field(key, aliased, Constant("null"), Leaf("String", nullable=True))
             joined = self._joined(type_, source, batch)
             return Field(key, aliased, joined, self._selection(declared.type, details, batch))
@@ -179,14 +180,11 @@ class Composer:
         connection = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
         batch = cast("NewestBatch[Any]", pages.batch)
         rows: list[Sequence[Field]] = []
-        parts: list[tuple[str, Part]] = []
-        for key, one in self._below(connection, details):
-            parts.append((key, self._part(connection, one, batch, rows)))
+        selected = self._below(connection, details)
+        parts = [(key, self._part(connection, one, batch, rows)) for key, one in selected]
         if len(rows) != 1:
             raise NotComposable
-        paged = any(
-            one[0].node.name.value not in ("nodes", "__typename") for _, one in self._below(connection, details)
-        )
+        paged = any(one[0].node.name.value not in ("nodes", "__typename") for _, one in selected)
 
         def asked(context: Context, arguments: Mapping[str, Any]) -> Asked:
             page, filters = pages.asked(context, **arguments)
@@ -222,11 +220,7 @@ class Composer:
         edge: Any = inner.of_type.of_type
         of_edge: list[tuple[str, Part]] = []
         for key, one in self._below(edge, details):
-            part = _EDGE.get(one[0].node.name.value)
-            if part is None:
-                of_edge.append((key, lambda _: edge.name))
-            else:
-                of_edge.append((key, part))
+            of_edge.append((key, _EDGE.get(one[0].node.name.value, lambda _: edge.name)))
             if one[0].node.name.value == "node":
                 selection = self._selection(edge.fields["node"].type, one, batch)
                 if not isinstance(selection, Fields):
