@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 
@@ -81,10 +82,7 @@ class Connections:
 
     def end(self, role: str, connection: asyncpg.Connection) -> asyncio.Task[None]:
         """Rolls back what the connection is in and gives it back, in a task that need not be waited for."""
-        task = asyncio.create_task(self._ended(role, connection))
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
-        return task
+        return self._ends(self._ended(role, connection))
 
     @asynccontextmanager
     async def lent(self, role: str) -> AsyncGenerator[asyncpg.Connection]:
@@ -128,29 +126,28 @@ class Connections:
             self._wake()
             raise
 
+    def _ends(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task that `settled` waits for."""
+        task = asyncio.create_task(work)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        return task
+
     async def _closed(self, connection: asyncpg.Connection) -> None:
         """Closes a connection and makes its room free."""
         try:
-            await connection.close(timeout=CLOSE_S)
-        except LOST:
-            connection.terminate()
-        except BaseException:
-            connection.terminate()
-            raise
+            with _or_dropped(connection):
+                await connection.close(timeout=CLOSE_S)
         finally:
             self._open -= 1
             self._wake()
 
     async def _ended(self, role: str, connection: asyncpg.Connection) -> None:
         try:
-            async with asyncio.timeout(CLOSE_S):
-                # asyncpg first waits until the server has cancelled what was under way, so that no statement runs on.
-                await connection.execute("ROLLBACK")
-        except LOST:
-            connection.terminate()
-        except BaseException:
-            connection.terminate()
-            raise
+            with _or_dropped(connection):
+                async with asyncio.timeout(CLOSE_S):
+                    # asyncpg first waits until the server has cancelled what was under way: no statement runs on.
+                    await connection.execute("ROLLBACK")
         finally:
             self.release(role, connection)
 
@@ -167,7 +164,17 @@ class Connections:
         stale = [one for one in self._idle if loop.time() - one.since >= IDLE_S]
         self._idle = [one for one in self._idle if one not in stale]
         for one in stale:
-            task = asyncio.create_task(self._closed(one.connection))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            self._ends(self._closed(one.connection))
         self._sweeper = loop.call_later(IDLE_S, self._sweep) if self._idle else None
+
+
+@contextmanager
+def _or_dropped(connection: asyncpg.Connection) -> Generator[None]:
+    """Drops a connection with which something goes wrong; raises only what says more than that it is lost."""
+    try:
+        yield
+    except LOST:
+        connection.terminate()
+    except BaseException:
+        connection.terminate()
+        raise

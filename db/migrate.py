@@ -123,9 +123,8 @@ async def _apply(connection: asyncpg.Connection, name: str, text: str, checksum:
         return
     async with connection.transaction():
         await connection.execute(text)
-        await connection.execute(
-            "RESET ROLE; SET search_path = public"
-        )  # where each file starts, whatever was before it
+        # Where each file starts, whatever was before it.
+        await connection.execute("RESET ROLE; SET search_path = public")
         await connection.execute(RECORD, name, checksum)
 
 

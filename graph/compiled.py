@@ -41,7 +41,7 @@ from graph.definition import definition_of, metadata_of
 from graph.field import Source
 from graph.node import ROWS, SERVED
 from loaders.composed import Composed
-from loaders.element import fhir_name
+from loaders.element import Element
 from loaders.json_text import NotComposable
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ Path: TypeAlias = tuple["Path | None", str | int]
 Pick: TypeAlias = Callable[[Any], Any]
 """From a row to the value of one field."""
 Complete: TypeAlias = Callable[[Any, Path, "Below"], Any]
-"""From a value to what the answer holds; objects with relations are noted for the level below. Raises Fault."""
+"""From a value to what the answer holds; objects with relations are noted for the level below. See Shape.complete."""
 
 _AS_THEY_ARE = {"String": str, "ID": str, "Date": str, "DateTime": str, "Boolean": bool}
 """Class whose values a scalar writes without a change."""
@@ -109,18 +109,16 @@ class Shape:
     """Class of the rows, where the type names one."""
 
     def complete(self, row: Any, path: Path | None, below: Below) -> dict[str, Any]:
-        """The object of a row, without its relations, which are noted for the level below. Raises Fault."""
+        """The object of a row, without its relations, which are noted for the level below.
+
+        Raises Fault, and whatever a function of the row raises.
+        """
         if self.served_from and type(row) is not self.served_from:
             raise Fault
         out: dict[str, Any] = {}
-        try:
-            for key, pick, complete in self.picks:
-                value = pick(row) if pick else None
-                out[key] = complete(value, (path, key), below) if complete else value
-        except Fault:
-            raise
-        except Exception as error:
-            raise Fault from error
+        for key, pick, complete in self.picks:
+            value = pick(row) if pick else None
+            out[key] = complete(value, (path, key), below) if complete else value
         if self.links or self.groups:
             below.note(self, Item(row, out, path))
         return out
@@ -176,7 +174,7 @@ class Compiler:
                 else:
                     links.append(link)
             else:
-                pick = source.value if source and source.value else _attribute(definition_of(declared).python_name)
+                pick = source.value if source and source.value else Element(definition_of(declared).python_name)
                 picks.append((key, pick, self._completion(declared.type, details)))
         groups = self._groups(type_.name, written, links)
         return Shape(picks, links, groups, ROWS.get(type_.name))
@@ -244,19 +242,6 @@ class Compiler:
 
 def _constant(value: object) -> Pick:
     return lambda _row: value
-
-
-def _attribute(name: str) -> Pick:
-    """As graph.datatype.take, with the names made once."""
-    element_name = fhir_name(name)
-
-    def pick(source: Any) -> Any:
-        if isinstance(source, dict):
-            element = cast("dict[str, Any]", source)
-            return element[name] if name in element else element.get(element_name)
-        return getattr(source, name)
-
-    return pick
 
 
 def _present(inner: Complete) -> Complete:

@@ -207,27 +207,35 @@ class Composer:
         """One field of a connection; notes what is selected of its rows."""
         name = details[0].node.name.value
         if name == "__typename":
-            return lambda _: connection.name
+            return self._value(connection, details)
         type_ = connection.fields[name].type
         if name == "nodes":
             rows.append(self._rows(type_, details, batch))
             return _nodes
         inner: Any = type_.of_type
         if name == "pageInfo":
-            return _dict([(key, _PAGE_INFO[one[0].node.name.value]) for key, one in self._below(inner, details)])
+            return _dict([(key, self._value(inner, one)) for key, one in self._below(inner, details)])
         if name != "edges":
             raise NotComposable
         edge: Any = inner.of_type.of_type
         of_edge: list[tuple[str, Part]] = []
         for key, one in self._below(edge, details):
-            of_edge.append((key, _EDGE.get(one[0].node.name.value, lambda _: edge.name)))
             if one[0].node.name.value == "node":
-                selection = self._selection(edge.fields["node"].type, one, batch)
-                if not isinstance(selection, Fields):
-                    raise NotComposable
-                rows.append(selection.fields)
+                of_edge.append((key, lambda pair: orjson.Fragment(pair[1].text)))
+                rows.append(self._fields(edge.fields["node"].type, one, batch).fields)
+            else:
+                of_edge.append((key, self._value(edge, one)))
         entry = _dict(of_edge)
-        return lambda page: [entry((page, row)) for row in page.rows]
+        return lambda page: [entry(pair) for pair in page.edges()]
+
+    def _value(self, type_: GraphQLObjectType, details: Details) -> Part:
+        """One field of what is around the rows, as it was declared."""
+        name = details[0].node.name.value
+        if name == "__typename":
+            return lambda _: type_.name
+        source = cast("Source", metadata_of(type_.fields[name], "source"))
+        assert source.value is not None
+        return source.value
 
 
 def _nodes(of: Any) -> orjson.Fragment:
@@ -238,19 +246,6 @@ def _nodes(of: Any) -> orjson.Fragment:
 
 def _dict(parts: Sequence[tuple[str, Part]]) -> Callable[[Any], dict[str, Any]]:
     return lambda of: {key: part(of) for key, part in parts}
-
-
-_PAGE_INFO: Mapping[str, Part] = {
-    "hasNextPage": lambda page: page.has_next,
-    "hasPreviousPage": lambda page: page.has_previous,
-    "startCursor": lambda page: page.cursor(page.rows[0]) if page.rows else None,
-    "endCursor": lambda page: page.cursor(page.rows[-1]) if page.rows else None,
-    "__typename": lambda _: "PageInfo",
-}
-_EDGE: Mapping[str, Part] = {
-    "cursor": lambda edge: edge[0].cursor(edge[1]),
-    "node": lambda edge: orjson.Fragment(edge[1].text),
-}
 
 
 def _nothing_asked(_context: Context, _arguments: Mapping[str, Any]) -> Asked:

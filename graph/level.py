@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -45,7 +45,7 @@ class Run:
     async def execute(self, context: Context) -> ExecutionResult:
         """The answer with its errors. Raises Fault where graphql-core's own execution has to answer."""
         below = Below()
-        data = self._root.complete(None, None, below)
+        data = _completed(self._root.complete, None, None, below)
         await self._settle(context, below)
         return ExecutionResult(data, self._errors or None)
 
@@ -110,8 +110,6 @@ class Run:
             return
         try:
             values = await self._values(context, link, open_items, arguments)
-        except Fault:
-            raise
         except Exception as error:  # whatever it is, these fields have it as their error, see graph.errors
             values = [error] * len(open_items)
         below = Below()
@@ -119,7 +117,7 @@ class Run:
             if isinstance(value, Exception):
                 self._fail(link, item, value)
             else:
-                item.out[link.key] = _completed(link, value, item, below)
+                item.out[link.key] = _completed(link.complete, value, (item.path, link.key), below)
         await self._settle(context, below)
 
     async def _values(
@@ -155,9 +153,10 @@ class Run:
         self._errors.append(located_error(error, link.nodes, _keys((item.path, link.key))))
 
 
-def _completed(link: Link, value: Any, item: Item, below: Below) -> Any:
+def _completed(complete: Callable[..., Any], value: Any, path: Path | None, below: Below) -> Any:
+    """A value as the answer holds it. Raises Fault for whatever is wrong with it."""
     try:
-        return link.complete(value, (item.path, link.key), below)
+        return complete(value, path, below)
     except Fault:
         raise
     except Exception as error:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, TypeAlias, TypeVar
 
 from graphql import GraphQLInterfaceType, GraphQLNamedType, GraphQLObjectType, is_abstract_type, parse, print_ast
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from tests.differential.arguments import Choices, Values, Variables
@@ -23,6 +24,14 @@ TOGETHER = 6
 """Fields of one type that are asked for together."""
 DEPTH_MAX = 8
 """Objects inside each other."""
+DRAWN = settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+"""The same documents each time; one that fails is cut down by tests.differential.reducing."""
 SEEDS = st.integers(0, 2**32 - 1)
 """What decides the details of an example."""
 REUSED = re.compile(r"\.\.\. ?(F\d+)")

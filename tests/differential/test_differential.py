@@ -13,13 +13,13 @@ from typing import Any
 import orjson
 import pytest
 import pytest_asyncio
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from tests.asking import Graph
 from tests.differential.arguments import Choices
 from tests.differential.comparing import Outcome, outcome, selected
-from tests.differential.documents import SEEDS, Document, documents
+from tests.differential.documents import DRAWN, SEEDS, Document, documents
 from tests.differential.faults import Fault, faults, injected
 from tests.differential.reducing import reduced
 from tests.differential.scenery import Asker, Scenery, scenery
@@ -40,14 +40,7 @@ def tally() -> Counter[str]:
     return Counter()
 
 
-@settings(
-    max_examples=DOCUMENTS,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@settings(DRAWN, max_examples=DOCUMENTS, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 async def test_both_executions_answer_alike(scene: Scenery, tally: Counter[str], data: st.DataObject) -> None:
     asker = data.draw(st.sampled_from(scene.askers))

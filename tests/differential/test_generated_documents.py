@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 from graphql import parse, validate
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.differential.arguments import UNKNOWN, Values
 from tests.differential.comparing import selected
-from tests.differential.documents import coordinates, documents
+from tests.differential.documents import DRAWN, coordinates, documents
 from tests.differential.faults import field_at
 from tests.schema_walk import GRAPH, NODES
 
@@ -29,14 +29,7 @@ def reached() -> Counter[str]:
     return Counter()
 
 
-@settings(
-    max_examples=DOCUMENTS,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@settings(DRAWN, max_examples=DOCUMENTS)
 @given(data=st.data())
 def test_documents_are_valid(reached: Counter[str], data: st.DataObject) -> None:
     document = data.draw(documents(VALUES))

@@ -51,6 +51,19 @@ class Socket:
         return answer["payload"]["data"]
 
 
+async def broken_until_told(officer: Socket, physician: Socket) -> tuple[str, list[str], dict[str, Any]]:
+    """Whose glass the physician broke, the grants, and the message that the officer got of one of them."""
+    patient = (await physician.ask(FIRST))["patients"]["nodes"][0]["id"]
+    await officer.send(type="subscribe", id="told", payload={"query": TOLD})
+    telling = asyncio.create_task(officer.receive())
+    grants: list[str] = []
+    for _ in range(100):  # nobody says when the officer's source listens
+        grants.append((await physician.ask(BREAK, id=patient))["breakGlass"]["id"])
+        if (await asyncio.wait([telling], timeout=0.2))[0]:
+            break
+    return patient, grants, await telling
+
+
 async def test_privacy_officer_is_told(api: Api, graph: Graph) -> None:
     """Over two sockets: one subscribes, on the other the glass is broken."""
     code = graph.facilities[0].code
@@ -59,15 +72,7 @@ async def test_privacy_officer_is_told(api: Api, graph: Graph) -> None:
             await Socket(api, http).open("privacy", code),
             await Socket(api, http).open("physician", code),
         )
-        patient = (await physician.ask(FIRST))["patients"]["nodes"][0]["id"]
-        await officer.send(type="subscribe", id="told", payload={"query": TOLD})
-        telling = asyncio.create_task(officer.receive())
-        grants: list[str] = []
-        for _ in range(100):  # nobody says when the officer's source listens
-            grants.append((await physician.ask(BREAK, id=patient))["breakGlass"]["id"])
-            if (await asyncio.wait([telling], timeout=0.2))[0]:
-                break
-        message = await telling
+        patient, grants, message = await broken_until_told(officer, physician)
         assert (message["id"], message["type"]) == ("told", "next")
         told = message["payload"]["data"]["breakGlassGranted"]["grant"]
         assert told["id"] in grants

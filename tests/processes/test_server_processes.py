@@ -20,7 +20,7 @@ import pytest
 
 from db.audit_chain import verify
 from tests.asking import Graph
-from tests.http_graph.test_socket import BREAK, FIRST, TOLD, Socket
+from tests.http_graph.test_socket import FIRST, Socket, broken_until_told
 from tests.served import Api
 from workers.embedded.stores import Stores as Embedded
 
@@ -128,13 +128,5 @@ async def test_a_subscription_hears_of_other_processes(running: Sequence[Running
     async with aiohttp.ClientSession() as http:
         officer = await Socket(running[0].api, http).open("privacy", code)
         physician = await Socket(running[2].api, http).open("physician", code)
-        patient = (await physician.ask(FIRST))["patients"]["nodes"][0]["id"]
-        await officer.send(type="subscribe", id="told", payload={"query": TOLD})
-        telling = asyncio.create_task(officer.receive())
-        grants: list[str] = []
-        for _ in range(100):  # nobody says when the officer's source listens
-            grants.append((await physician.ask(BREAK, id=patient))["breakGlass"]["id"])
-            if (await asyncio.wait([telling], timeout=0.2))[0]:
-                break
-        message = await telling
+        _, grants, message = await broken_until_told(officer, physician)
     assert message["payload"]["data"]["breakGlassGranted"]["grant"]["id"] in grants
