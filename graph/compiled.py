@@ -40,9 +40,11 @@ from graph.compose import Composer, Written
 from graph.definition import definition_of, metadata_of
 from graph.field import Source
 from graph.node import ROWS, SERVED
+from graph.reads import Reads, read_by
 from loaders.composed import Composed
 from loaders.element import Element
 from loaders.json_text import NotComposable
+from resolvers.context import BatchResolver
 
 if TYPE_CHECKING:
     from graph.level import Below
@@ -85,6 +87,8 @@ class Link:
     arguments: Callable[[VariableValues], Mapping[str, Any]]
     """Arguments by the resolver's names. Raises GraphQLError."""
     complete: Complete
+    resolver: BatchResolver | None = None
+    """Batch resolver of a relation."""
     hidden: bool = False
     """Whether it is not read; its arguments may be wrong all the same."""
 
@@ -136,6 +140,7 @@ class Compiler:
     caller: Caller
     _fragments: dict[str, FragmentDetails] = field(init=False)
     _composer: Composer = field(init=False)
+    _reads: Reads = field(init=False, default_factory=Reads)
 
     def __post_init__(self) -> None:
         definitions = [one for one in self.document.definitions if isinstance(one, FragmentDefinitionNode)]
@@ -147,12 +152,18 @@ class Compiler:
         type_ = self.schema.get_root_type(self.operation.operation)
         assert type_ is not None
         collected = collect_fields(self.schema, self._fragments, self.flags, type_, self.operation)
-        return self._shape(type_, collected.grouped_field_set)
+        self._shape(type_, collected.grouped_field_set)
+        self._reads.close()
+        shape = self._shape(type_, collected.grouped_field_set)
+        # What is made later, below an interface, has noted nothing: its relations read whole rows.
+        self._reads = Reads()
+        return shape
 
     def _shape(self, type_: GraphQLObjectType, fields: Mapping[str, list[FieldDetails]]) -> Shape:
         picks: list[tuple[str, Pick | None, Complete | None]] = []
         links: list[Link] = []
         written: list[tuple[Link, Written]] = []
+        row = ROWS.get(type_.name)
         for key, details in fields.items():
             name = details[0].node.name.value
             if name == "__typename":
@@ -162,6 +173,9 @@ class Compiler:
             source = cast("Source | None", metadata_of(declared, "source"))
             if source is None and definition_of(declared).base_resolver:
                 raise NotCompiled
+            python_name = definition_of(declared).python_name
+            if row:
+                self._reads.note(row, read_by(source, python_name) if source else None)
             if source and (source.relation or source.root):
                 picks.append((key, None, None))
                 link = self._link(key, declared, source, details)
@@ -174,10 +188,10 @@ class Compiler:
                 else:
                     links.append(link)
             else:
-                pick = source.value if source and source.value else Element(definition_of(declared).python_name)
+                pick = source.value if source and source.value else Element(python_name)
                 picks.append((key, pick, self._completion(declared.type, details)))
         groups = self._groups(type_.name, written, links)
-        return Shape(picks, links, groups, ROWS.get(type_.name))
+        return Shape(picks, links, groups, row)
 
     def _groups(self, name: str, written: list[tuple[Link, Written]], links: list[Link]) -> list[Group]:
         """A group for each database; what can't be composed after all goes to the links."""
@@ -197,7 +211,8 @@ class Compiler:
         nodes = [one.node for one in details]
         nullable = not isinstance(declared.type, GraphQLNonNull)
         arguments = _arguments(self.schema, declared, nodes[0])
-        return Link(key, source, nodes, nullable, arguments, self._completion(declared.type, details))
+        resolver = source.relation and self._reads.resolver(source.relation.batch)
+        return Link(key, source, nodes, nullable, arguments, self._completion(declared.type, details), resolver)
 
     def _completion(self, type_: Any, details: list[FieldDetails]) -> Complete:
         """How to complete a value of a type, by the specification's CompleteValue."""

@@ -123,8 +123,8 @@ class Run:
     async def _values(
         self, context: Context, link: Link, items: Sequence[Item], arguments: Mapping[str, Any]
     ) -> Sequence[Any]:
-        if link.source.relation:
-            return await context.for_level(link.source.relation.batch, [item.row for item in items], arguments)
+        if link.resolver:
+            return await context.for_level(link.resolver, [item.row for item in items], arguments)
         assert link.source.root is not None
         return [await link.source.root(context, **arguments)]
 

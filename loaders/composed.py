@@ -1,15 +1,18 @@
 """One statement for several relations of a level, which gives each parent's part of the answer as JSON text.
 
 It is made of the statements that the batch functions run, so filters, order and bounds are theirs, and of the same
-masked views: what a view hides is not in it. docs/decisions/0012 says why.
+masked views: what a view hides is not in it. Rows that many rows refer to (the test of results) are written once, and
+their texts put where the references stand. docs/decisions/0012 says why.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, LiteralString, NamedTuple, TypeAlias, cast
 from uuid import UUID
 
@@ -17,18 +20,20 @@ from db.declared import hidden
 from db.policy import View
 from db.postgres import Session
 from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch
-from loaders.json_text import FAULT, Field, JsonText, NotComposable, Row, column_names, row_types
+from loaders.json_text import FAULT, LINK, Field, JsonText, NotComposable, Reference, Row, column_names, row_types
 from loaders.reader import Reader
 from loaders.statement import Statement
 
 SqlBatch: TypeAlias = "NewestBatch[Any] | ChildrenBatch[Any] | ByIdBatch[Any]"
 ROW = "found_row"
-"""Alias of a branch's rows: none of a loader's statements has it, which are joined to them."""
+"""Alias of a part's rows: none of a loader's statements has it, which are joined to them."""
+COLUMNS = "place, key, json, jsons, times, ids, patients"
+"""What a part gives of each parent, or of each row that is referred to."""
 _PARAMETER = re.compile(r"\$(\d+)")
 _EACH = re.compile(
     r"SELECT parents\.id, facts\.\*\n"
     r"FROM unnest\((?P<ids>\$\d+::uuid\[\])\) AS parents \(id\)\n"
-    r"CROSS JOIN LATERAL \(\n(?P<rows>.*)\n\) AS facts$",
+    r"CROSS JOIN LATERAL \(\n(?P<rows>.*WHERE (?P<parent>\w+) = parents\.id\b.*)\n\) AS facts$",
     re.DOTALL,
 )
 """A statement of loaders.facts.newest_of_each."""
@@ -68,7 +73,9 @@ class Composed:
     counts: Sequence[int]
     """Parameters of each branch after its ids."""
     aliases: Sequence[Sequence[str]]
-    """Last parameters of each branch, beside those."""
+    """Last parameters of each branch, beside those; then those of the rows referred to."""
+    absent: Mapping[str, str]
+    """Text of a reference to nothing, by place."""
 
 
 def hidden_of(statement: Statement, view: View) -> frozenset[str]:
@@ -78,22 +85,59 @@ def hidden_of(statement: Statement, view: View) -> frozenset[str]:
 
 def compose(name: str, branches: Sequence[Branch], view: View) -> Composed:
     """The statement of branches that read in one session. Raises NotComposable."""
-    parts: list[str] = []
+    parts = _Parts(len(branches))
     counts: list[int] = []
-    aliases: list[Sequence[str]] = []
-    offset = 0
-    for place, branch in enumerate(branches):
+    for branch in branches:
         statement = branch.batch.statement.for_view(view)
-        count = max(int(number) for number in _PARAMETER.findall(statement))
-        text = JsonText(offset + count + 1)
+        counts.append(max(int(number) for number in _PARAMETER.findall(statement)) - 1)
         row = Row(ROW, row_types(branch.batch.row), hidden_of(branch.batch.statement, view))
         _check_names(branch.batch.statement, row)
-        parts.append(_branch(place, branch, _renumbered(statement, offset), row, text))
-        counts.append(count - 1)
-        aliases.append(text.parameters)
-        offset += count + len(text.parameters)
-    sql = f"/* {name}_graph */" + "\nUNION ALL".join(parts)
-    return Composed(cast("LiteralString", sql), branches[0].batch.session, counts, aliases)
+        parts.add(branch, _renumbered(statement, parts.parameters), row, counts[-1] + 1)
+    parts.add_references()
+    chosen = "\nUNION ALL\n".join(f"SELECT {COLUMNS} FROM part{place}" for place in range(len(parts.sql)))
+    sql = f"/* {name}_graph */\nWITH {', '.join(parts.sql)}\n{chosen}"
+    session = branches[0].batch.session
+    return Composed(cast("LiteralString", sql), session, counts, parts.aliases, parts.absent)
+
+
+@dataclass(slots=True)
+class _Parts:
+    """Parts of one statement: its branches, then the rows that these refer to, and what those refer to."""
+
+    places: int
+    """Places given away: those of the branches, and of each reference."""
+    sql: list[str] = field(default_factory=list[str])
+    parameters: int = 0
+    aliases: list[Sequence[str]] = field(default_factory=list[Sequence[str]])
+    absent: dict[str, str] = field(default_factory=dict[str, str])
+    _waiting: deque[tuple[Reference, str]] = field(default_factory=deque[tuple[Reference, str]])
+    """References that have no part yet, with the keys that are referred to, in the order of their places."""
+
+    def add(self, branch: Branch, statement: str, row: Row, count: int) -> None:
+        """A branch, whose statement has so many parameters, numbered from those before on."""
+        text = JsonText(self.parameters + count + 1, self.places)
+        self.parameters += count
+        self._add(_branch(len(self.sql), branch, statement, row, text), text)
+
+    def add_references(self) -> None:
+        """The rows that are referred to, until none is."""
+        while self._waiting:
+            (joined, fields, absent), keys = self._waiting.popleft()
+            place = len(self.sql)
+            self.absent[str(place)] = absent
+            row = Row(ROW, row_types(joined.row), joined.hidden)
+            text = JsonText(self.parameters + 1, self.places)
+            self._add(_single(place, joined.sql.replace("$1::uuid[]", keys), row, fields, text), text)
+
+    def _add(self, sql: str, text: JsonText) -> None:
+        place = len(self.sql)
+        columns = [COLUMNS, *(f"to_{self.places + n}" for n in range(len(text.references)))]
+        self.sql.append(f"part{place} ({', '.join(columns)}) AS ({sql})")
+        self.aliases.append(text.parameters)
+        self.parameters += len(text.parameters)
+        for reference in text.references:
+            self._waiting.append((reference, f"ARRAY(SELECT unnest(to_{self.places}) FROM part{place})"))
+            self.places += 1
 
 
 def _check_names(statement: Statement, row: Row) -> None:
@@ -107,43 +151,52 @@ def _renumbered(statement: str, offset: int) -> str:
 
 
 def _branch(place: int, branch: Branch, statement: str, row: Row, text: JsonText) -> str:
+    if isinstance(branch.batch, ByIdBatch):
+        return _single(place, statement, row, branch.fields, text)
     written = text.object(row, branch.fields)
-    joins = "\n".join(text.joins)
-    patients = [*([f"{ROW}.patient_id"] if "patient_id" in row.types else []), *text.patients]
-    names = column_names(row.types, row.hidden)
+    columns = column_names(row.types, row.hidden)
     each = _EACH.search(statement)
+    whose = f"array_agg(DISTINCT {ROW}.patient_id)" if "patient_id" in row.types else "NULL::uuid[]"
     if each and not row.hidden & {"id", "sort_time"}:
+        if each["parent"] == "patient_id":
+            whose = "CASE WHEN count(*) > 0 THEN ARRAY[parents.id] END"
         # In the order of the rows' index, so that nothing is sorted, and grouped by being each parent's own.
-        values = _values(branch, written, f"{ROW}.sort_time DESC, {ROW}.id DESC", patients)
+        values = _values(branch, written, f"{ROW}.sort_time DESC, {ROW}.id DESC", whose, text)
         return f"""
 SELECT {place}, parents.id, page.*
 FROM unnest({each["ids"]}) AS parents (id)
 CROSS JOIN LATERAL (
 SELECT {values}
-FROM ({each["rows"]}) AS {ROW} ({names})
-{joins}
+FROM ({each["rows"]}) AS {ROW} ({columns})
 ) AS page"""
-    if isinstance(branch.batch, ByIdBatch):
-        whose = f"ARRAY[{', '.join(patients)}]" if patients else "NULL"
-        return f"""
-SELECT {place}, {ROW}.key, {written}, NULL::text[], NULL::timestamptz[], NULL::uuid[], {whose}::uuid[] AS patients
-FROM ({statement}) AS {ROW} (key, {names})
-{joins}"""
     return f"""
-SELECT {place}, {ROW}.key, {_values(branch, written, f"{ROW}.n", patients)}
-FROM (SELECT found.*, row_number() OVER () AS n FROM ({statement}) AS found (key, {names})) AS {ROW}
-{joins}
+SELECT {place}, {ROW}.key, {_values(branch, written, f"{ROW}.n", whose, text)}
+FROM (SELECT found.*, row_number() OVER () AS n FROM ({statement}) AS found (key, {columns})) AS {ROW}
 GROUP BY {ROW}.key"""
 
 
-def _values(branch: Branch, written: str, order: str, patients: Sequence[str]) -> str:
-    """What is made of a parent's rows: texts, places, and whose they are."""
-    whose = " || ".join(f"array_agg(DISTINCT {patient})" for patient in patients) or "NULL"
-    values = f"string_agg({written}, ',' ORDER BY {order}), NULL::text[], NULL::timestamptz[], NULL::uuid[]"
+def _single(place: int, statement: str, row: Row, fields: Sequence[Field], text: JsonText) -> str:
+    """One row for each key."""
+    written = text.object(row, fields)
+    whose = f"ARRAY[{ROW}.patient_id]" if "patient_id" in row.types else "NULL::uuid[]"
+    keys = [f"ARRAY[{key}]" for key in _keys(text)]
+    values = [written, "NULL::text[]", "NULL::timestamptz[]", "NULL::uuid[]", whose, *keys]
+    return f"""
+SELECT {place}, {ROW}.key, {", ".join(values)}
+FROM ({statement}) AS {ROW} (key, {column_names(row.types, row.hidden)})"""
+
+
+def _values(branch: Branch, written: str, order: str, whose: str, text: JsonText) -> str:
+    """What is made of a parent's rows: texts, places, whose they are, and what they refer to."""
+    values = [f"string_agg({written}, ',' ORDER BY {order})", "NULL::text[]", "NULL::timestamptz[]", "NULL::uuid[]"]
     if branch.paged:
         times, ids = (f"array_agg({ROW}.{column} ORDER BY {order})" for column in ("sort_time", "id"))
-        values = f"NULL::text, array_agg({written} ORDER BY {order}), {times}, {ids}"
-    return f"{values}, ({whose})::uuid[] AS patients"
+        values = ["NULL::text", f"array_agg({written} ORDER BY {order})", times, ids]
+    return ", ".join([*values, whose, *(f"array_agg(DISTINCT {key})" for key in _keys(text))])
+
+
+def _keys(text: JsonText) -> Sequence[str]:
+    return [f"{ROW}.{reference.joined.key}" for reference in text.references]
 
 
 async def found(
@@ -153,15 +206,32 @@ async def found(
 
     Raises StoreError, and FaultyText where a value is not as its type says.
     """
-    parameters = [
-        parameter
-        for of_branch, more, aliases in zip(ids, arguments, composed.aliases, strict=True)
-        for parameter in (list(dict.fromkeys(of_branch)), *more, *aliases)
+    branches = len(composed.counts)
+    asked = [
+        (list(dict.fromkeys(of_branch)), *more, *aliases)
+        for of_branch, more, aliases in zip(ids, arguments, composed.aliases[:branches], strict=True)
     ]
+    parameters = [one for part in (*asked, *composed.aliases[branches:]) for one in part]
     records = await composed.session(reader).fetch(composed.sql, *parameters)
+    linked: dict[str, str] = {}
     result: dict[tuple[int, UUID], Found] = {}
-    for place, key, text, rows, times, keys, _ in records:
-        if FAULT in (text or "") or any(FAULT in row for row in rows or ()):
-            raise FaultyText
-        result[place, key] = Found(text, rows, times, keys)
+    # What is referred to has a higher place than what refers to it.
+    for place, key, text, rows, times, keys, _ in sorted(records, key=itemgetter(0), reverse=True):
+        whole = _whole(text, linked, composed.absent) if text else text
+        each = [_whole(row, linked, composed.absent) for row in rows] if rows else rows
+        if place < branches:
+            result[place, key] = Found(whole, each, times, keys)
+        else:
+            linked[f"{place}.{key}"] = whole
     return result
+
+
+def _whole(text: str, linked: Mapping[str, str], absent: Mapping[str, str]) -> str:
+    """A text with what it refers to. Raises FaultyText."""
+    if LINK in text:
+        pieces = text.split(LINK)
+        pieces[1::2] = [linked.get(to) or absent[to[: to.index(".")]] for to in pieces[1::2]]
+        text = "".join(pieces)
+    if FAULT in text:
+        raise FaultyText
+    return text

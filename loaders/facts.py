@@ -10,8 +10,8 @@ A fact's file has its columns, its filters, its row, and one line for each batch
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, LiteralString, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, LiteralString, Self, TypeVar
 from uuid import UUID
 
 from db.postgres import Session
@@ -20,6 +20,16 @@ from loaders.reader import Reader
 from loaders.statement import Columns, Statement
 
 R = TypeVar("R")
+
+
+BEFORE = (
+    "CASE WHEN $3::timestamptz < $6::timestamptz THEN $4::uuid ELSE uuid '00000000-0000-0000-0000-000000000000' END"
+)
+"""Id of a page's position: where the range ends at or before it, no row of that time is in the page.
+
+The two bounds are one condition: of a range with both ends the planner thinks that it has next to no rows, and would
+rather sort what is left of all partitions than read the newest one in the order of its index.
+"""
 
 
 def newest_of_each(
@@ -34,8 +44,8 @@ CROSS JOIN LATERAL (
     SELECT {{}}
     FROM {columns.table}
     WHERE {parent} = parents.id
-      AND (sort_time, id) < ($3::timestamptz, $4::uuid)
-      AND sort_time >= $5::timestamptz AND sort_time < $6::timestamptz
+      AND (sort_time, id) < (least($3::timestamptz, $6::timestamptz), {BEFORE})
+      AND sort_time >= $5::timestamptz
       AND {where}
     ORDER BY sort_time DESC, id DESC
     LIMIT $2::int
@@ -88,44 +98,50 @@ def clinical(reader: Reader) -> Session:
 
 
 @dataclass(frozen=True)
-class NewestBatch(Generic[R]):
+class _RowBatch(Generic[R]):
+    """Batch function of one statement that gives rows of one class."""
+
+    statement: Statement
+    row: type[R]
+    session: Callable[[Reader], Session] = clinical
+    unread: frozenset[str] = frozenset()
+    """Columns that are not fetched: rows have None in their place."""
+
+    def without(self, unread: frozenset[str]) -> Self:
+        """The same batch function for who does not read these columns."""
+        return replace(self, unread=unread)
+
+    def sql(self, reader: Reader) -> LiteralString:
+        """The statement as the reader's caller may see it."""
+        return self.statement.for_caller(reader.caller, self.unread)
+
+
+@dataclass(frozen=True)
+class NewestBatch(_RowBatch[R]):
     """Batch function of a `newest_of_each` statement.
 
     Up to page.first + 1 rows of each parent; filters in the order of the statement's $7, $8, …
     """
 
-    statement: Statement
-    row: type[R]
-    session: Callable[[Reader], Session] = clinical
-
     async def __call__(
         self, reader: Reader, ids: Sequence[UUID], page: TimePage, *filters: object
     ) -> Mapping[UUID, Sequence[R]]:
-        sql = self.statement.for_caller(reader.caller)
-        return await newest(self.session(reader), sql, ids, page, self.row, *filters)
+        return await newest(self.session(reader), self.sql(reader), ids, page, self.row, *filters)
 
 
 @dataclass(frozen=True)
-class ChildrenBatch(Generic[R]):
+class ChildrenBatch(_RowBatch[R]):
     """Batch function of a statement that gives the children of $1, the parent's id first; arguments from $2 on."""
-
-    statement: Statement
-    row: type[R]
-    session: Callable[[Reader], Session] = clinical
 
     async def __call__(self, reader: Reader, ids: Sequence[UUID], *arguments: object) -> Mapping[UUID, Sequence[R]]:
         distinct = list(dict.fromkeys(ids))
-        sql = self.statement.for_caller(reader.caller)
-        return grouped(distinct, await self.session(reader).fetch(sql, distinct, *arguments), self.row)
+        records = await self.session(reader).fetch(self.sql(reader), distinct, *arguments)
+        return grouped(distinct, records, self.row)
 
 
 @dataclass(frozen=True)
-class ByIdBatch(Generic[R]):
+class ByIdBatch(_RowBatch[R]):
     """Batch function of a `by_id` statement of the clinical database."""
 
-    statement: Statement
-    row: type[R]
-    session: Callable[[Reader], Session] = clinical
-
     async def __call__(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, R]:
-        return await found(self.session(reader), self.statement.for_caller(reader.caller), ids, self.row)
+        return await found(self.session(reader), self.sql(reader), ids, self.row)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from types import NoneType, UnionType
-from typing import Any, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
+from uuid import UUID
 
 from loaders.element import (
     Concept,
@@ -29,11 +30,15 @@ from loaders.element import (
 
 FAULT = "\x01"
 """Raw control character: JSON only has it escaped."""
+LINK = "\x02"
+"""Another one: what stands between two of them is the place and key of a row whose text comes in its place."""
 _FAULT = "chr(1)"
 _ARGUMENTS_MAX = 80
 """Arguments of one concat; PostgreSQL takes 100."""
 
-TEXTS = ("String", "ID", "Date", "DateTime")
+PLAIN = ("Date", "DateTime")
+"""Scalars of columns whose domain (access.fhir_date, access.fhir_date_time) lets nothing in that JSON escapes."""
+TEXTS = ("String", "ID", *PLAIN)
 """Scalars that write a text as it is."""
 
 
@@ -89,7 +94,10 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The row of another statement, by an id that this row has."""
+    """The row of another statement, by an id that this row has.
+
+    Rows refer to it, and its text is made once, however many refer to it: see LINK.
+    """
 
     sql: str
     """Statement whose $1 is the ids; its rows begin with the id, then come the attributes of `row`."""
@@ -125,6 +133,8 @@ class Scalar:
 
     sql: str
     type: object
+    plain: bool = False
+    """Whether its text never has what JSON escapes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,16 +182,25 @@ def _present(hint: Any) -> object:
     return hint
 
 
+class Reference(NamedTuple):
+    """Rows that a text refers to."""
+
+    joined: Joined
+    fields: Sequence[Field]
+    absent: str
+    """Text where there is no such row."""
+
+
 @dataclass(slots=True)
 class JsonText:
-    """Writes one selection over one row; collects the joins, parameters and patients that it needs."""
+    """Writes one selection over one row; collects the parameters and the references that it needs."""
 
     first_parameter: int
+    first_reference: int
+    """Place of the first reference among all parts of the statement."""
     parameters: list[str] = field(default_factory=list[str])
     """Values of the parameters from `first_parameter` on: aliases, as they stand in the text."""
-    joins: list[str] = field(default_factory=list[str])
-    patients: list[str] = field(default_factory=list[str])
-    """Columns that name whose rows were joined in."""
+    references: list[Reference] = field(default_factory=list[Reference])
 
     def object(self, source: Row | Json | Struct, fields: Sequence[Field]) -> str:
         """Text of an object of this row, or of what is in it."""
@@ -189,7 +208,7 @@ class JsonText:
             return "'{}'::text"
         parts: list[str] = []
         for place, one in enumerate(fields):
-            parts += [self._key(one, "," if place else "{"), self._field(source, one)]
+            parts += [self._key(one, "," if place else "{"), *self._field(source, one)]
         parts.append("'}'")
         chunks = [parts[n : n + _ARGUMENTS_MAX] for n in range(0, len(parts), _ARGUMENTS_MAX)]
         return " || ".join(f"concat({', '.join(chunk)})" for chunk in chunks)
@@ -201,28 +220,22 @@ class JsonText:
         self.parameters.append(f'{before}"{one.key}":')
         return f"${self.first_parameter + len(self.parameters) - 1}::text"
 
-    def _field(self, source: Row | Json | Struct, one: Field) -> str:
+    def _field(self, source: Row | Json | Struct, one: Field) -> Sequence[str]:
+        """What a field adds to the arguments of concat."""
         if isinstance(one.value, Constant):
-            return f"'{one.value.text}'"
+            return [f"'{one.value.text}'"]
         if isinstance(one.value, Joined):
             assert isinstance(source, Row)
             return self._joined(source, one.value, one.of)
         found = _value(source, one.value)
-        return _null(one.of) if found is None else self._text(found, one.of)
+        return [_null(one.of) if found is None else self._text(found, one.of)]
 
-    def _joined(self, source: Row, joined: Joined, of: Selection) -> str:
-        if not isinstance(of, Fields) or joined.key in source.hidden:
+    def _joined(self, source: Row, joined: Joined, of: Selection) -> Sequence[str]:
+        if not isinstance(of, Fields) or joined.key in source.hidden or "$" in joined.sql.replace("$1::uuid[]", ""):
             raise NotComposable
-        alias = f"{source.alias}{len(self.joins)}"
-        types = row_types(joined.row)
-        sql = joined.sql.replace("$1::uuid[]", f"ARRAY[{source.alias}.{joined.key}]")
-        if "$" in sql:
-            raise NotComposable
-        self.joins.append(f"LEFT JOIN LATERAL ({sql}) AS {alias} (key, {column_names(types, joined.hidden)}) ON true")
-        if "patient_id" in types:
-            self.patients.append(f"{alias}.patient_id")
-        row = Row(alias, types, joined.hidden)
-        return f"CASE WHEN {alias}.key IS NULL THEN {_null(of)} ELSE {self.object(row, of.fields)} END"
+        place = self.first_reference + len(self.references)
+        self.references.append(Reference(joined, of.fields, "null" if of.nullable else FAULT))
+        return [f"E'\\x02{place}.'", f"{source.alias}.{joined.key}", "E'\\x02'"]
 
     def _text(self, source: Source, of: Selection) -> str:
         match source, of:
@@ -277,7 +290,10 @@ def _of_kind(sql: str, kind: str, text: str, of: Selection) -> str:
 def _leaf(source: Scalar, of: Leaf) -> str:
     sql = source.sql
     if of.scalar in TEXTS and source.type is str:
-        return f"coalesce(to_json({sql})::text, {_null(of)})"
+        if source.plain or of.scalar in PLAIN:
+            return f"coalesce('\"' || {sql} || '\"', {_null(of)})"
+        # Inside concat json is text, and a cast would be one more call for each row.
+        return f"coalesce(to_json({sql}), 'null')" if of.nullable else f"coalesce(to_json({sql})::text, {_FAULT})"
     if (of.scalar, source.type) in (("Decimal", Decimal), ("Boolean", bool)):
         return f"coalesce(({sql})::text, {_null(of)})"
     if of.scalar == "Int" and source.type is int:
@@ -334,7 +350,7 @@ def _of_row(row: Row, value: object) -> Source | None:
         case GlobalId(type_name, attribute):
             if attribute not in row.types or attribute in row.hidden:
                 raise NotComposable
-            return Scalar(f"'{type_name}/' || {row.column(attribute)}", str)
+            return Scalar(f"'{type_name}/' || {row.column(attribute)}", str, plain=row.types[attribute] is UUID)
         case Concept():
             return _concept(row)
         case Member(enum, name):

@@ -55,23 +55,26 @@ class Statement:
     def __init__(self, text: LiteralString, *columns: Columns) -> None:
         self.columns = columns
         self._text: LiteralString = text
-        self._of_views: dict[str, LiteralString] = {}
+        self._of_views: dict[tuple[str, frozenset[str]], LiteralString] = {}
 
     @property
     def sql(self) -> LiteralString:
         """The statement of whoever sees all columns."""
         return self._filled([columns.without(frozenset()) for columns in self.columns])
 
-    def for_view(self, seen: View) -> LiteralString:
-        """The statement without the columns that a view hides."""
-        if seen.name not in self._of_views:
-            lists: list[LiteralString] = [columns.without(hidden(seen, columns.table)) for columns in self.columns]
-            self._of_views[seen.name] = self._filled(lists)
-        return self._of_views[seen.name]
+    def for_view(self, seen: View, unread: frozenset[str] = frozenset()) -> LiteralString:
+        """The statement without the columns that a view hides, and without those that nobody reads."""
+        key = seen.name, unread
+        if key not in self._of_views:
+            lists: list[LiteralString] = [
+                columns.without(hidden(seen, columns.table) | unread) for columns in self.columns
+            ]
+            self._of_views[key] = self._filled(lists)
+        return self._of_views[key]
 
-    def for_caller(self, caller: Caller) -> LiteralString:
-        """The statement without the columns that are hidden from a caller."""
-        return self.for_view(view_of(caller))
+    def for_caller(self, caller: Caller, unread: frozenset[str] = frozenset()) -> LiteralString:
+        """The statement without the columns that are hidden from a caller, and without those that nobody reads."""
+        return self.for_view(view_of(caller), unread)
 
     def _filled(self, lists: Sequence[LiteralString]) -> LiteralString:
         return self._text.format(*lists)

@@ -123,3 +123,38 @@ async def test_the_record_shows_what_is_asked(recorded: Recorded, graph: Graph) 
     found = {column for sql in recorded.sql for column in named_although_hidden(sql, by_name["cds"])}
     assert {"patient.address", "registration.mrn", "patient_name.family", "condition.note"} <= found
     assert len(recorded.sql) > 15
+
+
+ROWS = "conditions(first: 1) { nodes { id } }"
+"""A relation of a patient: the database does not write the patient's JSON then."""
+WARD = """{ facility { inpatients(first: 5) { nodes { periodStart
+    patient { ROWS %s } again: patient { ROWS %s } } } } }""".replace("ROWS", ROWS)
+DOCUMENTS = {"address", "telecom", "contact", "communication", "marital_status"}
+
+
+async def columns_of_patients(recorded: Recorded, one: str, other: str = "") -> set[str]:
+    """Columns of JSON that the one statement of a ward's patients names."""
+    recorded.sql.clear()
+    answer = await recorded.graph.ask_as(recorded.graph.caller(), WARD % (one, other))
+    assert answer.errors == []
+    [sql] = [sql for sql in recorded.sql if sql.startswith("/* patient_by_id */")]
+    return {name for name in DOCUMENTS if f"p.{name}" in sql}
+
+
+async def test_documents_that_nobody_selected_are_not_fetched(recorded: Recorded) -> None:
+    assert await columns_of_patients(recorded, "mrn gender") == set()
+    assert await columns_of_patients(recorded, "mrn", "maritalStatus { text }") == {"marital_status"}
+    assert await columns_of_patients(recorded, "address { city }", "telecom { value }") == {"address", "telecom"}
+
+
+async def test_rows_that_a_function_of_ours_looks_at_are_fetched_whole(recorded: Recorded) -> None:
+    assert await columns_of_patients(recorded, "mrn", "latestVitalSigns { id }") == DOCUMENTS
+
+
+async def test_rows_below_an_interface_are_fetched_whole(recorded: Recorded, graph: Graph) -> None:
+    [encounter] = await ids_of(graph, "Encounter", limit=1)
+    query = f"query ($id: ID!) {{ node(id: $id) {{ ... on Encounter {{ id patient {{ {ROWS} mrn }} }} }} }}"
+    answer = await recorded.graph.ask_as(graph.caller(), query, id=encounter)
+    assert answer.errors == []
+    [sql] = [sql for sql in recorded.sql if sql.startswith("/* patient_by_id */")]
+    assert {name for name in DOCUMENTS if f"p.{name}" in sql} == DOCUMENTS
