@@ -17,8 +17,6 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
-import aioboto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from db.caller import Caller
@@ -208,17 +206,34 @@ class Archive:
         """The driver's client, opened once."""
         async with self._opening:
             if self._client is None:
-                port = f":{self._url.port}" if self._url.port else ""
-                opened: Any = aioboto3.Session().client(
-                    "s3",
-                    endpoint_url=f"{self._url.scheme}://{self._url.hostname}{port}",
-                    region_name=self._region(),
-                    aws_access_key_id=unquote(self._url.username or ""),
-                    aws_secret_access_key=unquote(self._url.password or ""),
-                    config=_config(self.guard.timeout_s),
-                )
+                opened = await asyncio.to_thread(self._opened)
                 self._client = await self._closing.enter_async_context(opened)
             return self._client
+
+    def _opened(self) -> Any:
+        """A client to enter. Its driver takes a fifth of a second to import: in a thread, so that others are served."""
+        import aioboto3
+        from botocore.config import Config
+
+        port = f":{self._url.port}" if self._url.port else ""
+        return aioboto3.Session().client(
+            "s3",
+            endpoint_url=f"{self._url.scheme}://{self._url.hostname}{port}",
+            region_name=self._region(),
+            aws_access_key_id=unquote(self._url.username or ""),
+            aws_secret_access_key=unquote(self._url.password or ""),
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                connect_timeout=self.guard.timeout_s,
+                read_timeout=self.guard.timeout_s,
+                retries={"total_max_attempts": 2, "mode": "standard"},
+                max_pool_connections=CONNECTIONS_MAX,
+                # Servers beside Amazon's do not all take checksums in trailers.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
 
     def _region(self) -> str:
         return parse_qs(self._url.query).get("region", ["us-east-1"])[0]
@@ -296,20 +311,6 @@ def is_key_of(facility_id: UUID, key: str) -> bool:
 def instance_key(facility_id: UUID, study_id: UUID, series_id: UUID, instance_id: UUID) -> str:
     """Key of an instance, of row ids: a UID would identify the patient in every log that a URL passes."""
     return f"{PREFIX}{facility_id}/{study_id}/{series_id}/{instance_id}.dcm"
-
-
-def _config(timeout_s: float) -> Config:
-    return Config(
-        signature_version="s3v4",
-        s3={"addressing_style": "path"},
-        connect_timeout=timeout_s,
-        read_timeout=timeout_s,
-        retries={"total_max_attempts": 2, "mode": "standard"},
-        max_pool_connections=CONNECTIONS_MAX,
-        # Servers beside Amazon's do not all take checksums in trailers.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
 
 
 async def _bucket_exists(client: Any, bucket: str) -> bool:

@@ -1,7 +1,7 @@
 """Every error class of the application.
 
 AppError
-  StoreError      StoreUnavailable, StoreTimeout, StoreOverloaded
+  StoreError      StoreUnavailable, StoreTimeout, StoreOverloaded, StoreConflict
   AccessError     Unauthenticated, IssuerUnavailable, Forbidden, InsufficientScope,
                   IntrospectionDisabled, DocumentNotTrusted
   RequestError    InvalidArgument, InvalidCursor, InvalidId, BadRequest, PhiFilterForbidden, CircularFragment,
@@ -59,6 +59,10 @@ class StoreTimeout(StoreError):
 
 class StoreOverloaded(StoreError):
     """This store has too many requests under way."""
+
+
+class StoreConflict(StoreError):
+    """This store gave up the transaction for another's sake, and may carry out the next one."""
 
 
 class AuditUnavailable(AppError):

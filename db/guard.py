@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from db.errors import StoreError, StoreOverloaded, StoreTimeout, StoreUnavailable
+from db.errors import StoreConflict, StoreError, StoreOverloaded, StoreTimeout, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class Guard:
             self._closed_until = time.monotonic() + PAUSE_S
         try:
             result = await self._in_time(call)
-        except StoreOverloaded:
+        except (StoreOverloaded, StoreConflict):  # of a store that is there
             raise
         except StoreError:
             self._failures += 1

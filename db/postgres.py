@@ -21,7 +21,7 @@ import orjson
 from db.caller import Caller, Patients
 from db.connections import CLOSE_S, Connections
 from db.context import prove, role_password, sign, sign_patients
-from db.errors import StoreError, StoreTimeout, StoreUnavailable
+from db.errors import StoreConflict, StoreError, StoreTimeout, StoreUnavailable
 from db.guard import Guard
 from db.notifications import Notifications
 from db.policy import view_of
@@ -171,6 +171,9 @@ class Postgres:
                 return await call()
             except asyncpg.QueryCanceledError:
                 raise StoreTimeout(self.name) from None
+            # SQLSTATE class 40: a deadlock, or on a replica rows that the primary has removed since the snapshot.
+            except asyncpg.TransactionRollbackError:
+                raise StoreConflict(self.name) from None
             except DOWN:
                 raise StoreUnavailable(self.name) from None
 

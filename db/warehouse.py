@@ -1,4 +1,4 @@
-"""Snowflake: research datasets and aggregates, over the connector's native asyncio; the only module that imports it.
+"""Snowflake: research datasets and aggregates, over the connections of db.snowflake.
 
 Every caller reads through VISIBLE, which stands before each statement with the caller's profile and facility as bound
 parameters: loaders name `research_dataset`, `research_dataset_version`, `research_aggregate`, never the tables behind.
@@ -9,27 +9,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, LiteralString, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import aiohttp
-from snowflake.connector.aio import SnowflakeConnection
-from snowflake.connector.errors import Error, HttpError, ProgrammingError
-
 from db.caller import Caller
-from db.errors import SettingsError, StoreError, StoreUnavailable
+from db.errors import SettingsError
 from db.guard import Guard
 from db.policy import Form, Phi, form
 from db.postgres import Record, statement_name
 from db.settings import Settings
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from db.snowflake import Snowflake
+
 Row: TypeAlias = tuple[Any, ...]
-Connection: TypeAlias = Any
-"""A SnowflakeConnection, whose methods have no complete types."""
 
 MIGRATIONS = Path(__file__).with_name("migrations") / "warehouse"
 REAL_ONLY = "-- real server only"
@@ -40,9 +35,6 @@ POOL_MAX = 4
 
 NETWORK_TIMEOUT_S = 8
 """Seconds for which the connector itself tries again at most: it does so on every HTTP 500 and refused connection."""
-
-CLOSE_S = 0.5
-"""Seconds that a goodbye to the server may take; it must not delay what failed."""
 
 LOAD_ROWS = 5000
 """Rows of one INSERT: as one JSON parameter they stay well under the 16 MB of a VARIANT."""
@@ -74,8 +66,6 @@ RECORD = """INSERT INTO caregraph_migration (name, sha256)
 SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM caregraph_migration WHERE name = ?)"""
 RECORDS = "CREATE TABLE IF NOT EXISTS caregraph_migration (name VARCHAR(200) NOT NULL, sha256 VARCHAR(64) NOT NULL)"
 
-logging.getLogger("snowflake.connector").setLevel(logging.CRITICAL + 1)  # its records quote statements and addresses
-
 
 def array(values: Sequence[object]) -> str:
     """A list as one parameter, for `TABLE(FLATTEN(input => PARSE_JSON(?)))`: one statement serves any length."""
@@ -83,7 +73,7 @@ def array(values: Sequence[object]) -> str:
 
 
 class Warehouse:
-    """One schema of Snowflake, with a small pool of connections opened when first used."""
+    """One schema of Snowflake, whose connector is imported, and its connections opened, when first used."""
 
     def __init__(self, name: str, url: str, timeout_s: float) -> None:
         self.name = name
@@ -91,7 +81,8 @@ class Warehouse:
         login_s = max(1, min(NETWORK_TIMEOUT_S, int(timeout_s / 2)))
         retry_s = max(1, min(NETWORK_TIMEOUT_S, int(timeout_s / 4)))  # the connector overruns it, but not the deadline
         self._login: dict[str, Any] = _login(url) | {"login_timeout": login_s, "network_timeout": retry_s}
-        self._idle: list[Connection] = []
+        self._opening = asyncio.Lock()
+        self._snowflake: Snowflake | None = None
 
     def session(self, caller: Caller, record: Record) -> Session:
         """What one caller may read."""
@@ -103,8 +94,8 @@ class Warehouse:
 
     async def close(self) -> None:
         """Closes the idle connections."""
-        while self._idle:
-            await _close(self._idle.pop())
+        if self._snowflake:
+            await self._snowflake.close()
 
     async def worker_execute(self, sql: LiteralString, *params: object) -> Sequence[Row]:
         """Rows of one statement over all facilities: for processes, never for a caller. Raises StoreError."""
@@ -127,41 +118,16 @@ class Warehouse:
         """Rows of one statement under this store's guard; once more on a new connection where `again` allows it and
         an idle connection was of a server that has restarted since. Raises StoreError without the driver's text."""
 
-        async def attempt(connection: Connection) -> Sequence[Row]:
-            cursor = connection.cursor()
-            await cursor.execute(sql, tuple(params) or None)
-            return [tuple(row) for row in await cursor.fetchall()]
+        async def asked() -> Sequence[Row]:
+            return await (await self._opened()).rows(sql, params, again=again)
 
-        async def mapped() -> Sequence[Row]:
-            try:
-                return await self._on_connection(attempt, again=again)
-            except ProgrammingError as error:
-                raise StoreError(self.name, f"Statement refused by {self.name} ({error.sqlstate}).") from None
-            except (Error, aiohttp.ClientError, OSError):
-                raise StoreUnavailable(self.name) from None
+        return await self.guard.run(asked)
 
-        return await self.guard.run(mapped)
-
-    async def _on_connection(self, call: Callable[[Connection], Awaitable[T]], *, again: bool) -> T:
-        if again and self._idle:
-            try:
-                return await self._run(self._idle.pop(), call)
-            except HttpError:  # 401: a server that has restarted knows none of the sessions
-                await self.close()
-        connection = self._idle.pop() if self._idle else SnowflakeConnection(**self._login)
-        return await self._run(connection, call)
-
-    async def _run(self, connection: Connection, call: Callable[[Connection], Awaitable[T]]) -> T:
-        """The call's result; the connection is kept for the next one only when nothing went wrong on it."""
-        try:
-            if connection.is_closed():
-                await connection.connect()
-            result = await call(connection)
-        except BaseException:
-            await _close(connection)
-            raise
-        self._idle.append(connection)
-        return result
+    async def _opened(self) -> Snowflake:
+        async with self._opening:
+            if self._snowflake is None:
+                self._snowflake = await asyncio.to_thread(_connections, self.name, self._login)
+            return self._snowflake
 
 
 class Session:
@@ -242,9 +208,11 @@ def _login(url: str) -> dict[str, Any]:
     }
 
 
-async def _close(connection: Connection) -> None:
-    """Closes without waiting for a server that may be gone."""
-    try:
-        await asyncio.wait_for(connection.close(retry=False), CLOSE_S)
-    except (Error, aiohttp.ClientError, OSError, TimeoutError):
-        return
+def _connections(name: str, login: Mapping[str, Any]) -> Snowflake:
+    """Connections of the connector, whose import takes a third of the memory and of the start of a process.
+
+    In a thread: most processes never ask the warehouse, and one that does serves others meanwhile.
+    """
+    from db.snowflake import Snowflake
+
+    return Snowflake(name, login)

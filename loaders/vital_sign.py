@@ -13,7 +13,8 @@ from enum import Enum
 from typing import LiteralString, TypeAlias, TypeVar
 from uuid import UUID
 
-from loaders.facts import grouped
+from db.postgres import Session
+from loaders.facts import ChildrenBatch, grouped
 from loaders.page import TimePage
 from loaders.reader import Reader
 from loaders.statement import Columns, Statement
@@ -267,12 +268,13 @@ async def _newest(
     return grouped(ids, await reader.vitals.fetch(sql, _distinct(ids), *bounds, *filters), VitalSignRow)
 
 
-async def latest_vital_signs_of_patients(
-    reader: Reader, ids: Sequence[UUID], codes: Sequence[str] | None
-) -> ReadingsOf:
-    """The newest reading of each code of each patient, by code; those entered in error don't count."""
-    sql = LATEST_VITAL_SIGNS_OF_PATIENTS.for_caller(reader.caller)
-    return grouped(ids, await reader.vitals.fetch(sql, _distinct(ids), codes), VitalSignRow)
+def vitals(reader: Reader) -> Session:
+    """The vitals database."""
+    return reader.vitals
+
+
+latest_vital_signs_of_patients = ChildrenBatch(LATEST_VITAL_SIGNS_OF_PATIENTS, VitalSignRow, vitals)
+"""The newest reading of each code of each patient, by code; those entered in error don't count."""
 
 
 async def vital_sign_by_key(reader: Reader, keys: Sequence[Key]) -> Mapping[Key, VitalSignRow]:

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 from db.errors import InvalidCursor
+from loaders.element import fhir_name
 from loaders.page import LAST_ID, LAST_TIME, Timed, TimePage
 from loaders.reader import Batch
 from resolvers.arguments import codes, page_size, time_range
@@ -147,7 +148,7 @@ class Pages:
     ) -> tuple[TimePage, Sequence[object]]:
         """The page, and what the batch function takes after it. Raises InvalidArgument and InvalidCursor."""
         page = time_page(context, self.field, first, after, start, end)
-        return page, [check(name.rstrip("_"), filters.get(name)) for name, check in self.checks.items()]
+        return page, _checked(self.checks, filters)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,7 +165,7 @@ class Lists:
 
     def asked(self, filters: Mapping[str, Any]) -> Sequence[object]:
         """What the batch function takes after the ids. Raises InvalidArgument."""
-        return [check(name, filters.get(name)) for name, check in self.checks.items()]
+        return _checked(self.checks, filters)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,6 +177,11 @@ class Linked:
 
     async def __call__(self, context: Context, parents: Sequence[Any]) -> Sequence[Any]:
         return await context.reader.load_many(self.batch, [getattr(parent, self.key) for parent in parents])
+
+
+def _checked(checks: Mapping[str, Check], filters: Mapping[str, Any]) -> Sequence[object]:
+    """Filters in the order of their checks, each named as the client names it: `physical_type` is `physicalType`."""
+    return [check(fhir_name(name), filters.get(name)) for name, check in checks.items()]
 
 
 def relation(field: str, batch: TimeBatch, key: str = "id", **checks: Check) -> Pages:

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from loaders.imaging_study import (
     ImagingInstanceRow,
-    ImagingSeriesRow,
     ImagingStudyRow,
     imaging_instances_of_series,
     imaging_series_of_studies,
@@ -20,7 +19,7 @@ from loaders.imaging_study import (
     imaging_study_by_id,
 )
 from resolvers.arguments import page_size, resource_id
-from resolvers.connection import Slice, one_of, relation
+from resolvers.connection import Slice, listing, one_of, relation
 from resolvers.context import Context
 
 STATUS = one_of("registered", "available", "cancelled", "entered-in-error", "unknown")
@@ -44,8 +43,16 @@ EXPIRES_MAX_S = 300
 
 ROOT = "Query.imagingStudies"
 
+
+def parts(argument: str, value: int) -> int:
+    """Check of how many series of a study, or instances of a series, are wanted: by number, from the first."""
+    return page_size(argument, value, PARTS_MAX)
+
+
 of_patients = relation("Patient.imagingStudies", imaging_studies_of_patients, modality=MODALITY, status=STATUS)
 of_encounters = relation("Encounter.imagingStudies", imaging_studies_of_encounters, modality=MODALITY, status=STATUS)
+series = listing(imaging_series_of_studies, first=parts)
+instances = listing(imaging_instances_of_series, first=parts)
 _of_caller = relation(ROOT, imaging_studies_of_facilities, "facility_id", modality=MODALITY, status=STATUS)
 _of_patient = relation(ROOT, imaging_studies_of_patients, modality=MODALITY, status=STATUS)
 
@@ -70,24 +77,6 @@ async def search(context: Context, *, patient: str | None, **arguments: Any) -> 
     else:
         [page] = await _of_patient(context, [_Patient(resource_id("patient", patient, "Patient"))], **arguments)
     return page
-
-
-async def series(
-    context: Context, parents: Sequence[ImagingStudyRow], *, first: int
-) -> list[Sequence[ImagingSeriesRow]]:
-    """Series of each study by number, up to `first`."""
-    size = page_size("first", first, PARTS_MAX)
-    found = await imaging_series_of_studies(context.reader, [parent.id for parent in parents], size)
-    return [found[parent.id] for parent in parents]
-
-
-async def instances(
-    context: Context, parents: Sequence[ImagingSeriesRow], *, first: int
-) -> list[Sequence[ImagingInstanceRow]]:
-    """Instances of each series by number, up to `first`."""
-    size = page_size("first", first, PARTS_MAX)
-    found = await imaging_instances_of_series(context.reader, [parent.id for parent in parents], size)
-    return [found[parent.id] for parent in parents]
 
 
 async def presigned_urls(

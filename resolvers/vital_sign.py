@@ -25,7 +25,7 @@ from loaders.vital_sign import (
     vital_trends_of_patients,
 )
 from resolvers.arguments import codes, resource_id, time_range
-from resolvers.connection import Scope, Slice, scope, time_page
+from resolvers.connection import Scope, Slice, listing, scope, time_page
 from resolvers.context import BatchResolver, Context
 
 POINTS_MAX = 1500
@@ -86,15 +86,8 @@ def _slice(signer: Scope, page: ReadingPage, rows: Sequence[VitalSignRow]) -> Sl
 
 of_patients = readings("Patient.vitalSigns", vital_signs_of_patients)
 of_encounters = readings("Encounter.vitalSigns", vital_signs_of_encounters)
-
-
-async def latest(
-    context: Context, parents: Sequence[Any], *, code: list[str] | None = None
-) -> Sequence[Sequence[VitalSignRow]]:
-    """The newest reading of each code of each patient."""
-    ids = [parent.id for parent in parents]
-    found = await latest_vital_signs_of_patients(context.reader, ids, codes("code", code))
-    return [found[parent_id] for parent_id in ids]
+latest = listing(latest_vital_signs_of_patients, code=codes)
+"""The newest reading of each code of each patient."""
 
 
 async def trend(

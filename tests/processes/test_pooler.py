@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -19,17 +18,18 @@ import pytest
 
 from db.caller import Profile
 from db.context import role_password
+from db.postgres import STATEMENTS_MAX
 from db.roles import WORKER
 from db.settings import Pooler, Settings
 from db.stores import Stores
 from tests.asking import Graph
+from tests.processes.pgbouncer import PGBOUNCER, keeps_statements
 
-PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-"""Debian's package; its 1.18 keeps no prepared statements, so that Pooler.PREPARED is not tried here."""
 START_S = 20
 SESSIONS = 2
 """Sessions of the server that all clients of a login share."""
 PATIENTS = "{ patients(first: 3) { nodes { id mrn encounters(first: 2) { nodes { id } } } } }"
+PREPARED = "/* prepared */ SELECT statement FROM pg_prepared_statements WHERE statement LIKE '/* prepared */%'"
 STATE = "/* state */ SELECT pg_backend_pid(), current_setting('app.context', true)"
 
 pytestmark = pytest.mark.skipif(
@@ -37,9 +37,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def pooled(network: Settings) -> Iterator[Settings]:
+@pytest.fixture(scope="module", params=[Pooler.TRANSACTION, Pooler.PREPARED], ids=lambda pooler: pooler.value)
+def pooled(request: pytest.FixtureRequest, network: Settings) -> Iterator[Settings]:
     """Settings that lead through PgBouncer, which has two sessions for each login."""
+    pooler: Pooler = request.param
+    if pooler is Pooler.PREPARED and not keeps_statements():
+        pytest.skip("PgBouncer before 1.21 keeps no prepared statements")
     there = urlsplit(network.clinical_url)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -54,6 +57,7 @@ def pooled(network: Settings) -> Iterator[Settings]:
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
             f"auth_type = scram-sha-256\nauth_file = {folder / 'users'}\n"
             f"pool_mode = transaction\ndefault_pool_size = {SESSIONS}\nlogfile = {folder / 'log'}\n"
+            + (f"max_prepared_statements = {STATEMENTS_MAX}\n" if pooler is Pooler.PREPARED else "")
         )
         command = [str(PGBOUNCER), str(folder / "ini")]
         if os.geteuid() == 0:  # which PgBouncer refuses to be
@@ -65,9 +69,7 @@ def pooled(network: Settings) -> Iterator[Settings]:
         try:
             listening(port, process)
             url = urlunsplit(there._replace(netloc=f"unused:unused@127.0.0.1:{port}"))
-            yield replace(
-                network, clinical_url=url, clinical_direct_url=network.clinical_url, pooler=Pooler.TRANSACTION
-            )
+            yield replace(network, clinical_url=url, clinical_direct_url=network.clinical_url, pooler=pooler)
         finally:
             process.terminate()
             process.wait(20)
@@ -97,6 +99,16 @@ async def test_answers_are_the_same(pooled: Settings, graph: Graph) -> None:
         assert answer.errors == []
         assert answer.data["patients"]["nodes"]
         assert answer.data == (await graph.ask(PATIENTS, profile)).data
+
+
+async def test_statements_stay_prepared_where_the_pooler_keeps_them(pooled: Settings) -> None:
+    """Once in each session of the server, however many clients send them."""
+    stores = Stores(pooled)
+    for _ in range(3):
+        await stores.clinical.worker_fetch(PREPARED)
+    prepared = await stores.clinical.worker_fetch(PREPARED)
+    await stores.close()
+    assert [row[0] for row in prepared] == ([PREPARED] if pooled.pooler is Pooler.PREPARED else [])
 
 
 async def test_what_is_said_in_a_session_ends_with_its_transaction(pooled: Settings, graph: Graph) -> None:

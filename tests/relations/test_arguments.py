@@ -18,6 +18,8 @@ BAD = {
     "from": (['"soon"', '"2020-13"', '"2020-01-01T25:00:00Z"', '"-1"', '""'], "INVALID_ARGUMENT"),
     "to": (['"2020-02-30"', '"20200101"'], "INVALID_ARGUMENT"),
     "status": (['["bogus"]', "[]", '[""]'], "INVALID_ARGUMENT"),
+    "class": (["[]", '[""]'], "INVALID_ARGUMENT"),
+    "physicalType": (['["bogus"]', "[]"], "INVALID_ARGUMENT"),
     "code": (["[]", '[""]', f'["{"x" * 500}"]'], "INVALID_ARGUMENT"),
 }
 """Bad values of each argument, and the code that each must give."""

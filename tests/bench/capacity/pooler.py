@@ -1,7 +1,7 @@
 """`pooler`: every kind of request through PgBouncer in transaction mode, compared with what it answers without.
 
-Needs `pgbouncer` on the path (Debian: apt-get install pgbouncer). It gets fewer connections to the server than requests
-are asked at once, so that each transaction is on another one.
+Needs `pgbouncer` on the path (Debian: apt-get install pgbouncer), 1.21 or later for prepared statements. It gets fewer
+connections to the server than requests are asked at once, so that each transaction is on another one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from db.audit import AuditLog, Event, EventKind
 from db.caller import Profile
 from db.context import role_password
 from db.errors import AuditUnavailable
+from db.postgres import STATEMENTS_MAX
 from db.roles import AUDIT, WORKER
 from db.settings import Pooler, Settings, load
 from db.stores import Stores
@@ -31,6 +32,7 @@ from tests.asking import Graph
 from tests.bench.capacity.documents import DOCUMENTS, Document, chosen
 from tests.bench.capacity.measuring import MINUTES, POPULATION, PROFILES, variables_of
 from tests.bench.capacity.tables import table
+from tests.processes.pgbouncer import PGBOUNCER, keeps_statements
 from workers.demo import load as load_demo
 from workers.embedded.stores import stores
 from workers.migrate import migrate_all
@@ -48,6 +50,7 @@ auth_file = {users}
 pool_mode = transaction
 default_pool_size = 3
 max_db_connections = {connections}
+{prepared}
 ignore_startup_parameters = {ignored}
 """
 NOBODY = "nobody"
@@ -65,8 +68,9 @@ def pooled(settings: Settings, folder: Path, ignored: str) -> Generator[str]:
     users.write_text("".join(f'"{role}" "{role_password(settings.secret, role)}"\n' for role in roles))
     server = urlsplit(settings.clinical_url).port
     values = {"server": server, "port": port, "users": users, "connections": CONNECTIONS, "ignored": ignored}
+    values["prepared"] = f"max_prepared_statements = {STATEMENTS_MAX}" if keeps_statements() else ""
     configuration.write_text(CONFIGURATION.format(**values))
-    command = ["pgbouncer", "-q", str(configuration)]
+    command = [str(PGBOUNCER), "-q", str(configuration)]
     if os.geteuid() == 0:
         for path in (folder, users, configuration):
             shutil.chown(path, NOBODY)
@@ -125,8 +129,9 @@ async def compared(data: Path) -> str:
         graph = Graph(settings, direct, [first])
         variables = (await variables_of(graph))[0]
         rows: dict[str, list[str]] = {}
+        modes = [pooler for pooler in Pooler if pooler is not Pooler.PREPARED or keeps_statements()]
         with pooled(settings, Path(folder), "synchronous_commit") as url:
-            for pooler in (Pooler.NONE, Pooler.TRANSACTION):
+            for pooler in modes:
                 # The other databases are reached directly: what the API sends is the same.
                 through = replace(settings, clinical_url=url, pooler=pooler)
                 opened = Stores(through)
@@ -139,7 +144,7 @@ async def compared(data: Path) -> str:
                 await opened.close()
                 rows.setdefault("audit, parameter ignored", []).append(await audited(settings, url, graph))
         with pooled(settings, Path(folder), "extra_float_digits") as url:
-            rows["audit, as PgBouncer is installed"] = [await audited(settings, url, graph)] * 2
+            rows["audit, as PgBouncer is installed"] = [await audited(settings, url, graph)] * len(modes)
         await direct.close()
-    head = ("request", "CAREGRAPH_POOLER=none", "CAREGRAPH_POOLER=transaction")
+    head = ("request", *(f"CAREGRAPH_POOLER={pooler.value}" for pooler in modes))
     return table(head, ([name, *answers] for name, answers in rows.items()))

@@ -12,7 +12,7 @@ const statements = Object.fromEntries(
 const begin =
   "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = engines, public; " +
   `SET LOCAL app.context = '${process.env.BENCH_CONTEXT}'`;
-const pool = new pg.Pool({ connectionString: process.env.BENCH_URL, max: Number(process.env.BENCH_CONNECTIONS) });
+const pool = new pg.Pool({ connectionString: process.env.BENCH_URL, max: Number(process.env.BENCH_CONNECTIONS), idleTimeoutMillis: 0 });
 const LAST = { time: "9999-12-31", id: "ffffffff-ffff-ffff-ffff-ffffffffffff" };
 
 export class Reading {

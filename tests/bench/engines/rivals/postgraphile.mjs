@@ -11,7 +11,7 @@ const instance = postgraphile({
     makePgService({
       connectionString: process.env.BENCH_URL,
       schemas: ["engines"],
-      poolConfig: { max: Number(process.env.BENCH_CONNECTIONS) },
+      poolConfig: { max: Number(process.env.BENCH_CONNECTIONS), idleTimeoutMillis: 0 },
     }),
   ],
   gather: { pgStrictFunctions: false },
