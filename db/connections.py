@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 
 IDLE_S = 600
-"""Seconds after which a connection that nobody used is closed: a new one costs what planning all its statements costs."""
+"""Seconds after which a connection that nobody used is closed: a new one has all its statements to plan."""
 CLOSE_S = 1
 """Seconds that the end of a transaction or of a connection may take; then the connection is dropped."""
 
