@@ -11,7 +11,7 @@ import hashlib
 import ipaddress
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -30,10 +30,16 @@ from db.policy import Phi
 from db.postgres import login_url
 from db.roles import AUDIT
 
-QUEUE_MAX = 10_000
-"""Answers whose events may wait for their flush; with more, callers are turned away at once."""
+QUEUE_MAX = 1_000
+"""Answers whose events may wait for their flush, and who are in memory meanwhile; with more, callers are turned away
+at once."""
 BATCH_MAX = 500
 """Answers of one flush."""
+CROWD = 8
+"""Operations under way from which a flush waits for their events, too: they wait for each other anyway."""
+GATHER_S = 0.005
+"""Seconds for which it waits, as PostgreSQL with `commit_siblings` and `commit_delay`. One event in a flush takes
+PostgreSQL 0.35 ms of CPU, each of four 0.15 ms."""
 ATTEMPTS = 2
 """Tries of one flush: the second for a connection that broke; an event that got through the first time stays one."""
 CHECKPOINT_EVENTS = 1000
@@ -138,16 +144,28 @@ class _Waiting:
 
     columns: Sequence[dict[str, Any]]
     durable: asyncio.Future[None]
+    limit: asyncio.TimerHandle
+
+    def settle(self, error: AuditUnavailable | None = None) -> None:
+        """Tells who waits, unless that is over."""
+        self.limit.cancel()
+        if self.durable.done():
+            return
+        if error is None:
+            self.durable.set_result(None)
+        else:
+            self.durable.set_exception(error)
 
 
 class AuditLog:
     """The writer of one process; connects when the first event comes.
 
-    `statements` counts what was sent.
+    `under_way` tells how many operations of this process will have an event soon. `statements` counts what was sent.
     """
 
-    def __init__(self, url: str, secret: bytes, timeout_s: float) -> None:
+    def __init__(self, url: str, secret: bytes, timeout_s: float, under_way: Callable[[], int] = lambda: 0) -> None:
         self.statements = 0
+        self._under_way = under_way
         self._url = login_url(url, AUDIT, role_password(secret, AUDIT))
         self._secret = secret
         self._timeout_s = timeout_s
@@ -156,25 +174,25 @@ class AuditLog:
         self._flusher: asyncio.Task[None] | None = None
         self._signed: int | None = None
 
-    async def append(self, *events: Event) -> None:
-        """Returns when the events are on disk. Raises AuditUnavailable when that can't be said in time.
+    def append(self, *events: Event) -> Awaitable[None]:
+        """Begins to write. What it gives is done when the events are on disk, and raises AuditUnavailable when that
+        can't be said in time.
 
         An event that could not be confirmed may be there all the same: the audit may tell of an answer that was never
         sent, never the other way round.
         """
+        loop = asyncio.get_running_loop()
+        durable: asyncio.Future[None] = loop.create_future()
         if not events:
-            return
-        if len(self._queue) >= QUEUE_MAX:
-            raise AuditUnavailable
-        waiting = _Waiting([event.columns() for event in events], asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
-        if self._flusher is None:
-            self._flusher = asyncio.create_task(self._flush())
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await waiting.durable
-        except TimeoutError:
-            raise AuditUnavailable from None
+            durable.set_result(None)
+        elif len(self._queue) >= QUEUE_MAX:
+            durable.set_exception(AuditUnavailable())
+        else:
+            limit = loop.call_later(self._timeout_s, _late, durable)
+            self._queue.append(_Waiting([event.columns() for event in events], durable, limit))
+            if self._flusher is None:
+                self._flusher = loop.create_task(self._flush())
+        return durable
 
     async def checkpoint(self) -> None:
         """Signs the head of the chain now. Raises AuditUnavailable."""
@@ -191,6 +209,8 @@ class AuditLog:
         """Writes until nothing waits: what came during one write is the next batch."""
         try:
             while self._queue:
+                if len(self._queue) < BATCH_MAX and self._under_way() >= CROWD:
+                    await asyncio.sleep(GATHER_S)
                 batch = [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
                 await self._settle([one for one in batch if not one.durable.done()])
         finally:
@@ -201,12 +221,10 @@ class AuditLog:
             await self._write([columns for one in batch for columns in one.columns])
         except AuditUnavailable as error:
             for one in batch:
-                if not one.durable.done():
-                    one.durable.set_exception(error)
+                one.settle(error)
             return
         for one in batch:
-            if not one.durable.done():
-                one.durable.set_result(None)
+            one.settle()
 
     async def _write(self, events: Sequence[dict[str, Any]]) -> None:
         """One transaction for these events; a second try where the first one's outcome is not known."""
@@ -243,6 +261,12 @@ class AuditLog:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+
+def _late(durable: asyncio.Future[None]) -> None:
+    """An event whose write takes too long is not waited for."""
+    if not durable.done():
+        durable.set_exception(AuditUnavailable())
 
 
 async def ensure_months(url: str, ahead: int) -> None:

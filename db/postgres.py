@@ -257,6 +257,8 @@ class Session:
         patients = await self._patients() if self._patients else None
         snapshot = self._snapshot
         async with snapshot.lock:
+            if snapshot.closed:
+                raise StoreUnavailable(self._postgres.name)
             if snapshot.failed:
                 raise snapshot.failed
             self._record(self._postgres.name, statement_name(sql))
@@ -289,12 +291,12 @@ class Session:
         Of a snapshot that is as it should be the end is not waited for: its connection is nobody's until then.
         """
         snapshot = self._snapshot
-        failed, snapshot.failed = snapshot.failed, snapshot.failed or StoreUnavailable(self._postgres.name)
+        snapshot.closed = True
         connection, snapshot.connection = snapshot.connection, None
         if connection is None:
             return
         ending = self._postgres.connections.end(snapshot.role, connection)
-        if failed or snapshot.lock.locked():
+        if snapshot.failed or snapshot.lock.locked():
             await ending
 
 
@@ -307,3 +309,4 @@ class Snapshot:
         self.connection: asyncpg.Connection | None = None
         self.caller: Caller | None = None
         self.failed: StoreError | None = None
+        self.closed = False

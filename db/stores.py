@@ -66,6 +66,11 @@ class Stores:
         self.warehouse = Warehouse("warehouse", settings.warehouse_url, timeout_s)
         self._all = (self.clinical, self.imaging, self.vitals, self.notes, self.archive, self.warehouse)
 
+    @property
+    def under_way(self) -> int:
+        """Requests of this process that have a place or wait for one."""
+        return self._in_flight.total()
+
     @asynccontextmanager
     async def place(self, caller: Caller) -> AsyncGenerator[None]:
         """A place among the requests of this process: as many as there are connections to a database.

@@ -6,9 +6,9 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
 from uuid import UUID
 
 from db.caller import Caller
@@ -56,14 +56,22 @@ class Quota:
         bucket.tokens -= 1
 
 
-@asynccontextmanager
-async def deadline(seconds: float) -> AsyncGenerator[None]:
-    """Cancels the block when the time is over. Raises DeadlineExceeded."""
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise DeadlineExceeded("operationSeconds", math.ceil(seconds)) from None
+class Deadline:
+    """Cancels a block when the time is over. Raises DeadlineExceeded."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._limit = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        """Begins the block."""
+        await self._limit.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends the block; only this limit's own TimeoutError is another error here."""
+        try:
+            await self._limit.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise DeadlineExceeded("operationSeconds", math.ceil(self._seconds)) from None

@@ -90,7 +90,9 @@ class _Process:
     def __init__(self, settings: Settings) -> None:
         self.stores = Stores(settings)
         self.authenticator = Authenticator(settings)
-        self.audit = AuditLog(settings.clinical_direct_url, settings.secret, settings.store_timeout_s)
+        self.audit = AuditLog(
+            settings.clinical_direct_url, settings.secret, settings.store_timeout_s, lambda: self.stores.under_way
+        )
         self._cursor_key = derive(settings.secret, "cursor")
 
     @asynccontextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from inspect import isawaitable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from graphql import (
     DocumentNode,
@@ -25,7 +26,7 @@ from graphql.execution.values import VariableValues
 from db.caller import Caller
 from db.errors import PersistedQueryNotFound
 from db.policy import view_of
-from graph.admission import deadline
+from graph.admission import Deadline
 from graph.compiled import Fault, Shape, compiled
 from graph.cost import check_cost
 from graph.document import Document, DocumentCache
@@ -42,8 +43,13 @@ from graph.payload import parts, whole
 from graph.request import Asked, RequestInfo
 from graph.trusted import Documents
 
+T = TypeVar("T")
+
 SHAPES_MAX = 32
 """Compiled operations that are kept of one document."""
+
+TURNS = 2
+"""Of the event loop, until what the witness sends to the database is on its way."""
 
 _EXECUTOR: Any = IncrementalExecutor
 """Typed loosely, because graphql-core leaves type arguments of its signature out."""
@@ -91,6 +97,11 @@ class Operation:
         return self.node.operation is OperationType.QUERY
 
     @property
+    def is_incremental(self) -> bool:
+        """Whether its document may be answered in parts: it has @defer or @stream."""
+        return self.document.incremental is not self.document.whole
+
+    @property
     def is_subscription(self) -> bool:
         """Whether it waits for events."""
         return self.node.operation is OperationType.SUBSCRIPTION
@@ -99,7 +110,7 @@ class Operation:
 class Witness(Protocol):
     """Sees every payload before it is sent."""
 
-    async def __call__(
+    def __call__(
         self,
         operation: Operation,
         caller: Caller,
@@ -107,9 +118,10 @@ class Witness(Protocol):
         payload: Mapping[str, Any],
         request: RequestInfo,
         first: bool,
-    ) -> None:
-        """Returns when the payload may leave; `first` tells the operation's first one (each event of a subscription
-        is one). Raises AppError, AuditUnavailable above all, and then no data leaves.
+    ) -> Awaitable[None]:
+        """Begins to record a payload. What it gives is done when the payload may leave, and raises AppError,
+        AuditUnavailable above all, where no data may. `first` tells the operation's first payload (each event of a
+        subscription is one); the session of `context` may be over already.
         """
         ...
 
@@ -208,15 +220,33 @@ class Engine:
         A request that can't be executed gives one payload without `data`. Raises AppError before a payload that must
         not leave. The deadline is for who sends the payloads to keep: it includes a client that is slow to take them.
         """
-        document = operation.document.incremental if incremental else operation.document.whole
-        asked = _asked(operation, document, variables, caller, request)
+        if not incremental or not operation.is_incremental:
+            yield await self.answer(operation, variables, caller, request, _as_it_is)
+            return
+        asked = _asked(operation, operation.document.incremental, variables, caller, request)
         async with self._session(caller) as context:
             first = True
             async with aclosing(self._executed(asked, context)) as payloads:
                 async for payload in payloads:
-                    await self._witnessed(asked, context, payload, first)
-                    yield payload
+                    yield await self._witnessed(asked, context, payload, first, _as_it_is)
                     first = False
+
+    async def answer(
+        self,
+        operation: Operation,
+        variables: dict[str, Any],
+        caller: Caller,
+        request: RequestInfo,
+        write: Callable[[dict[str, Any]], T],
+    ) -> T:
+        """The one payload of a query or mutation as `write` makes it, which goes on while its event is recorded.
+
+        Its snapshots are over by then, and its place is somebody else's. Raises AppError as `run`.
+        """
+        asked = _asked(operation, operation.document.whole, variables, caller, request)
+        async with self._session(caller) as context:
+            payload = await self._whole(asked, context)
+        return await self._witnessed(asked, context, payload, True, write)
 
     async def subscribe(
         self, operation: Operation, variables: dict[str, Any], caller: Caller, request: RequestInfo
@@ -227,19 +257,18 @@ class Engine:
         source of events that waits holds no connection. Raises AppError, DeadlineExceeded for a slow event too.
         """
         asked = _asked(operation, operation.document.whole, variables, caller, request)
-        async with deadline(self.deadline_s), self._session(caller) as context:
+        async with Deadline(self.deadline_s), self._session(caller) as context:
             source = await self._source(asked, context)
             if isinstance(source, dict):
-                await self._witnessed(asked, context, source, True)
+                await self._witnessed(asked, context, source, True, _as_it_is)
         if isinstance(source, dict):
             yield source
             return
         async with aclosing(source) as events:
             async for event in events:
-                async with deadline(self.deadline_s), self._session(caller) as context:
-                    async with aclosing(self._executed(asked, context, event)) as payloads:
-                        payload = await anext(payloads)
-                    await self._witnessed(asked, context, payload, True)
+                async with Deadline(self.deadline_s), self._session(caller) as context:
+                    payload = await self._whole(asked, context, event)
+                    await self._witnessed(asked, context, payload, True, _as_it_is)
                 yield payload
 
     async def _source(self, asked: _Asked, context: object) -> AsyncGenerator[object, None] | dict[str, Any]:
@@ -254,15 +283,19 @@ class Engine:
             return {"errors": execution_errors(source.errors or (), asked.request.request_id)}
         return cast("AsyncGenerator[object, None]", source)
 
-    async def _executed(
-        self, asked: _Asked, context: object, event: object = None
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        """Payloads of one execution; `event` is what a subscription's root field resolves to."""
+    async def _whole(self, asked: _Asked, context: object, event: object = None) -> dict[str, Any]:
+        """The payload of an execution that has one; `event` is what a subscription's root field resolves to."""
         if event is None and self._compiled and asked.is_compiled:
             payload = await self._run_compiled(asked, context)
             if payload is not None:
-                yield payload
-                return
+                return payload
+        async with aclosing(self._executed(asked, context, event)) as payloads:
+            return await anext(payloads)
+
+    async def _executed(
+        self, asked: _Asked, context: object, event: object = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Payloads of one execution by graphql-core."""
         executor = self._executor(asked, context, event)
         if isinstance(executor, list):
             yield {"errors": [variable_error(error) for error in executor]}
@@ -325,7 +358,20 @@ class Engine:
         check_cost(self._schema, asked.document, asked.operation.name, coerced)
         return self._plan(self._schema, asked.document, asked.operation.name, coerced, asked.caller)
 
-    async def _witnessed(self, asked: _Asked, context: object, payload: dict[str, Any], first: bool) -> None:
-        """The one place that every payload goes through before it leaves."""
-        if self._witness:
-            await self._witness(asked.operation, asked.caller, context, payload, asked.request, first)
+    async def _witnessed(
+        self, asked: _Asked, context: object, payload: dict[str, Any], first: bool, write: Callable[[dict[str, Any]], T]
+    ) -> T:
+        """The one place that every payload goes through before it leaves: written while its event is, out after it."""
+        if not self._witness:
+            return write(payload)
+        recorded = self._witness(asked.operation, asked.caller, context, payload, asked.request, first)
+        try:
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+            return write(payload)
+        finally:
+            await recorded
+
+
+def _as_it_is(payload: dict[str, Any]) -> dict[str, Any]:
+    return payload

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from db.caller import Caller
 from db.errors import AppError, BadRequest, InsufficientScope, LimitError, Unauthenticated
-from graph.admission import Quota, deadline
-from graph.coding import CODED_FROM, GZIP_WINDOW_BITS, coding_for, compressed
+from graph.admission import Deadline, Quota
+from graph.coding import CODED_FROM, GZIP_WINDOW_BITS, Coding, coding_for, compressed
 from graph.errors import FormattedError, described
 from graph.execution import Engine
 from graph.media import GRAPHQL_JSON, JSON, MULTIPART, PARTS_FORMAT, Accepted, accepted, media_type
@@ -80,7 +80,7 @@ class Refusal(BadRequest):
 class GraphQLEndpoint:
     """The ASGI endpoint `/graphql`.
 
-    It needs `request.state.request_id` and leaves `request.state.operation`, see graph.access_log.
+    It needs `request_id` in the state of the scope and leaves `operation` there, see graph.access_log.
     """
 
     def __init__(
@@ -93,7 +93,6 @@ class GraphQLEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; every refusal is a GraphQL-shaped error, and an answer under way breaks off."""
-        request = Request(scope, receive)
         headers = headers_of(scope)
         takes = Accepted(JSON, parts=False)
         caller: Caller | None = None
@@ -105,43 +104,50 @@ class GraphQLEndpoint:
             await send(message)
 
         try:
-            async with deadline(self._engine.deadline_s):
-                _check_method(request)
+            async with Deadline(self._engine.deadline_s):
+                _check_method(scope["method"], headers)
                 takes = _accepted(scope)
                 caller, _ = await self._authenticator.session(headers)
                 self._quota.take(caller)
-                is_get = request.method == "GET"
-                asked = _asked_in_url(request) if is_get else asked_in(await read_json(receive, headers))
-                await _while_connected(receive, self._answer(request, sending, asked, caller, takes))
+                is_get = scope["method"] == "GET"
+                asked = _asked_in_url(scope) if is_get else asked_in(await read_json(receive, headers))
+                coding = coding_for(headers.get("accept-encoding", ""))
+                await _while_connected(receive, self._answer(scope, sending, asked, caller, takes, coding))
         except AppError as error:
             if begun:
                 raise
-            error = await note(self._refusals, caller, error, request_info(request))
+            error = await note(self._refusals, caller, error, request_info(scope))
             await refused(error, takes.whole or JSON)(scope, receive, send)
         except ClientDisconnect:
             return
 
-    async def _answer(self, request: Request, send: Send, asked: Asked, caller: Caller, takes: Accepted) -> None:
+    async def _answer(
+        self, scope: Scope, send: Send, asked: Asked, caller: Caller, takes: Accepted, coding: Coding | None
+    ) -> None:
         operation = self._engine.requested(asked, caller)
-        info = request_info(request)
+        info = request_info(scope)
+        writing = partial(_whole, media_type=takes.whole or JSON, coding=coding)
         if isinstance(operation, list):
             if self._refusals:
                 await self._refusals(caller, operation[0]["extensions"]["code"], None, info)
-            await _send_whole(send, {"errors": operation}, takes, request)
+            await _send(send, writing({"errors": operation}))
             return
         # Not its name: a client chooses that, and may put a patient into it.
-        request.state.operation = operation.document.digest[:12]
+        scope["state"]["operation"] = operation.document.digest[:12]
         if operation.is_subscription:
             raise Refusal("BAD_REQUEST", "Subscriptions are served over WebSocket.")
-        if request.method == "GET" and not operation.is_query:
+        if scope["method"] == "GET" and not operation.is_query:
             raise Refusal("METHOD_NOT_ALLOWED", "Only queries may use GET.", {"Allow": "POST"})
-        run = self._engine.run(operation, asked.variables, caller, info, incremental=takes.parts)
+        if not takes.parts or (takes.whole and not operation.is_incremental):
+            await _send(send, await self._engine.answer(operation, asked.variables, caller, info, writing))
+            return
+        run = self._engine.run(operation, asked.variables, caller, info, incremental=True)
         async with aclosing(run) as payloads:
             first = await anext(payloads)
             if "hasNext" in first or (takes.whole is None and "data" in first):
                 await _send_parts(send, first, payloads)
                 return
-        await _send_whole(send, first, takes, request)
+        await _send(send, writing(first))
 
 
 async def _while_connected(receive: Receive, work: Awaitable[None]) -> None:
@@ -213,12 +219,11 @@ def _decimal(value: object) -> orjson.Fragment:
     raise TypeError("no form in JSON")
 
 
-async def _send_whole(send: Send, payload: dict[str, Any], takes: Accepted, request: Request) -> None:
-    """Sends an answer in one piece, encoded once and compressed where the client takes that.
+def _whole(payload: dict[str, Any], media_type: str, coding: Coding | None) -> Sequence[Message]:
+    """The messages of an answer in one piece, encoded once and compressed where the client takes that.
 
     As plain JSON a document that can't be executed is still a 200, says the draft.
     """
-    media_type = takes.whole or JSON
     status = 200
     if "data" not in payload:
         errors: list[FormattedError] = payload["errors"]
@@ -226,13 +231,17 @@ async def _send_whole(send: Send, payload: dict[str, Any], takes: Accepted, requ
         status = 200 if failed == 400 and media_type == JSON else failed
     body = encoded(payload)
     headers = [(b"content-type", f"{media_type}; charset=utf-8".encode()), *_WHOLE_HEADERS]
-    coding = coding_for(request.headers.get("accept-encoding", "")) if len(body) >= CODED_FROM else None
-    if coding is not None:
+    if coding is not None and len(body) >= CODED_FROM:
         body = compressed(body, coding)
         headers.append((b"content-encoding", coding.value.encode()))
     headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    start: Message = {"type": "http.response.start", "status": status, "headers": headers}
+    return start, {"type": "http.response.body", "body": body}
+
+
+async def _send(send: Send, messages: Sequence[Message]) -> None:
+    for message in messages:
+        await send(message)
 
 
 async def _send_parts(send: Send, first: dict[str, Any], payloads: AsyncGenerator[dict[str, Any], None]) -> None:
@@ -253,11 +262,11 @@ def _part(payload: dict[str, Any]) -> bytes:
     return b"".join((head, encoded(payload), f"\r\n--{BOUNDARY}".encode()))
 
 
-def _check_method(request: Request) -> None:
+def _check_method(method: str, headers: Mapping[str, str]) -> None:
     """Raises Refusal for a method that is not served, and for a GET that a page of another site may have caused."""
-    if request.method not in ("GET", "POST"):
+    if method not in ("GET", "POST"):
         raise Refusal("METHOD_NOT_ALLOWED", "Use GET or POST.", {"Allow": "GET, POST"})
-    if request.method == "GET" and not any(request.headers.get(name) for name in PREFLIGHT_HEADERS):
+    if method == "GET" and not any(headers.get(name) for name in PREFLIGHT_HEADERS):
         raise Refusal("PREFLIGHT_REQUIRED", "A GET request needs the header GraphQL-Require-Preflight.")
 
 
@@ -277,9 +286,9 @@ def _accepted(scope: Scope) -> Accepted:
     return takes
 
 
-def _asked_in_url(request: Request) -> Asked:
+def _asked_in_url(scope: Scope) -> Asked:
     """Parameters of a GET request. Raises Refusal for malformed or repeated ones."""
-    query_string: bytes = request.scope["query_string"]
+    query_string: bytes = scope["query_string"]
     try:
         pairs = parse_qsl(
             query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Protocol
 from uuid import uuid4
 
-from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from db.caller import Caller
 from db.errors import AppError, Unauthenticated
@@ -81,13 +81,17 @@ async def note(refusals: Refusals | None, caller: Caller | None, error: AppError
     return error
 
 
-def request_info(connection: HTTPConnection) -> RequestInfo:
+def request_info(scope: Scope) -> RequestInfo:
     """Of an HTTP request its own id, of each operation of a WebSocket a new one. Needs graph.access_log's id."""
-    over_http = connection.scope["type"] == "http"
-    user_agent = connection.headers.get("user-agent")
+    over_http = scope["type"] == "http"
+    client = scope.get("client")
     return RequestInfo(
-        request_id=connection.state.request_id if over_http else uuid4().hex,
+        request_id=scope["state"]["request_id"] if over_http else uuid4().hex,
         transport=Transport.HTTP if over_http else Transport.WEBSOCKET,
-        client_ip=connection.client.host if connection.client else None,
-        user_agent=user_agent[:USER_AGENT_MAX] if user_agent else None,
+        client_ip=client[0] if client else None,
+        user_agent=next((_text(value) for name, value in scope["headers"] if name == b"user-agent" and value), None),
     )
+
+
+def _text(value: bytes) -> str:
+    return value[:USER_AGENT_MAX].decode("latin-1")

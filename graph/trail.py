@@ -5,7 +5,7 @@ The engine's witness and the transports' refusals (graph.execution, graph.reques
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -44,7 +44,7 @@ class Trail:
         self._log = log
         self._schema = schema
 
-    async def witness(
+    def witness(
         self,
         operation: Operation,
         caller: Caller,
@@ -52,16 +52,21 @@ class Trail:
         payload: Mapping[str, Any],
         request: RequestInfo,
         first: bool,
-    ) -> None:
-        """Records a payload before it leaves: an operation's first one, later ones where they show more patients.
-
-        Raises AuditUnavailable, and then the payload must not leave.
+    ) -> Awaitable[None]:
+        """Begins to record a payload that is about to leave: an operation's first one, later ones where they show
+        more patients. It leaves when what this gives is done, and never where that raises AuditUnavailable.
         """
-        seen = context.reader.seen if isinstance(context, Context) else Seen()
-        event = self._event(operation, caller, payload, request)
-        if isinstance(context, Context) and BROKEN in context.reader.statements:
+        reader = context.reader if isinstance(context, Context) else None
+        seen = reader.seen if reader else Seen()
+        news = dict(seen.news())
+        here = news.pop(caller.facility_id, frozenset[UUID]())
+        event = self._event(operation, caller, payload, request, here)
+        if reader and BROKEN in reader.statements:
             event = replace(event, kind=EventKind.BREAK_GLASS)
-        await self._log.append(*_events(event, caller, seen, first=first))
+        events = [event] if first or here else []
+        if here and caller.home_facility_id:
+            events = [replace(event, kind=EventKind.EXCHANGE)]
+        return self._log.append(*events, *_beside(event, caller, news, seen))
 
     async def refused(self, caller: Caller | None, code: str, reason: str | None, request: RequestInfo) -> None:
         """Records a request that is refused as a whole; without a good token it is a failed login."""
@@ -79,8 +84,15 @@ class Trail:
             )
         )
 
-    def _event(self, operation: Operation, caller: Caller, payload: Mapping[str, Any], request: RequestInfo) -> Event:
-        """The event of a payload, without its patients."""
+    def _event(
+        self,
+        operation: Operation,
+        caller: Caller,
+        payload: Mapping[str, Any],
+        request: RequestInfo,
+        patients: frozenset[UUID],
+    ) -> Event:
+        """The event of a payload for the caller's facility, where these patients were seen."""
         shown, masked = kinds_shown(self._schema, operation.document.whole, operation.name, caller)
         errors = payload.get("errors")
         answered = "data" in payload or "hasNext" in payload
@@ -92,21 +104,17 @@ class Trail:
             document=operation.document.digest,
             shown=shown if answered else frozenset(),
             masked=masked if answered else frozenset(),
+            patients=patients,
             client_ip=request.client_ip,
             user_agent=request.user_agent,
         )
 
 
-def _events(event: Event, caller: Caller, seen: Seen, *, first: bool) -> Iterator[Event]:
-    """One event for the caller's facility, one for each other whose records were read, one for presigned URLs.
+def _beside(event: Event, caller: Caller, news: Mapping[UUID, frozenset[UUID]], seen: Seen) -> Iterator[Event]:
+    """Events beside the one for the caller's facility: for each other whose records were read, and for presigned URLs.
 
     Each has an id of its own, so that the log tells a retry from another event.
     """
-    news = dict(seen.news())
-    here: frozenset[UUID] = news.pop(caller.facility_id, frozenset())
-    if first or here:
-        kind = EventKind.EXCHANGE if caller.home_facility_id and here else event.kind
-        yield replace(event, kind=kind, patients=here)
     for facility_id, patients in news.items():
         away = replace(caller, facility_id=facility_id, home_facility_id=caller.facility_id)
         yield replace(event, id=uuid4(), kind=EventKind.EXCHANGE, caller=away, patients=patients)

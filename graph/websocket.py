@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from db.caller import Caller
 from db.errors import AppError, Forbidden, Overloaded, Unauthenticated
-from graph.admission import Quota, deadline
+from graph.admission import Deadline, Quota
 from graph.errors import FormattedError, described, internal_error
 from graph.execution import Engine, Operation
 from graph.http import BODY_BYTES_MAX, Refusal, asked_in, encoded
@@ -83,7 +83,7 @@ class GraphQLSockets:
         try:
             self._check_handshake(websocket)
         except AppError as error:
-            await note(self.refusals, None, error, request_info(websocket))
+            await note(self.refusals, None, error, request_info(websocket.scope))
             await websocket.close()
             return
         if PROTOCOL not in scope["subprotocols"]:
@@ -209,7 +209,7 @@ class _Socket:
         try:
             caller, expires_at = await self._sockets.authenticator.session(self._headers)
         except AppError as error:
-            error = await note(self._sockets.refusals, None, error, request_info(self._websocket))
+            error = await note(self._sockets.refusals, None, error, request_info(self._websocket.scope))
             raise _closed_by(error) from None
         self._sockets.enter(caller)
         self._caller = caller
@@ -230,7 +230,7 @@ class _Socket:
             raise Closed(4409, "Subscriber already exists")
         if len(self._operations) >= OPERATIONS_MAX:
             error = Overloaded("operationsPerSocket", OPERATIONS_MAX)
-            error = await note(self._sockets.refusals, self._caller, error, request_info(self._websocket))
+            error = await note(self._sockets.refusals, self._caller, error, request_info(self._websocket.scope))
             await self._send({"id": id, "type": "error", "payload": [described(error)]})
             return
         operation = asyncio.create_task(self._operate(id, asked))
@@ -241,7 +241,7 @@ class _Socket:
     async def _operate(self, id: str, asked: Asked) -> None:
         """Runs an operation to its last message; whatever goes wrong is an `error` message that ends it."""
         started = time.perf_counter()
-        info = request_info(self._websocket)
+        info = request_info(self._websocket.scope)
         done = _Done()
         try:
             last = await self._last(id, asked, info, done)
@@ -284,7 +284,7 @@ class _Socket:
                 await self._sockets.refusals(caller, operation[0]["extensions"]["code"], None, info)
             return operation
         done.digest = operation.document.digest[:12]
-        async with nullcontext() if operation.is_subscription else deadline(engine.deadline_s):
+        async with nullcontext() if operation.is_subscription else Deadline(engine.deadline_s):
             async with aclosing(self._payloads(operation, asked, caller, info)) as payloads:
                 async for payload in payloads:
                     if "data" not in payload:

@@ -41,16 +41,23 @@ class ProviderRow:
 
 provider_by_id = ByIdBatch(PROVIDER_BY_ID, ProviderRow)
 
+# From the newest encounter backwards, each patient at the latest one with the provider: it ends with the page, however
+# many encounters there are. IS NOT DISTINCT FROM keeps the index of the provider away from the look at the patient's
+# later encounters, which are fewer.
 PATIENT_IDS_OF_PROVIDERS = Statement("""/* patient_ids_of_providers */
 SELECT providers.id, seen.id, seen.sort_time
 FROM unnest($1::uuid[]) AS providers (id)
 CROSS JOIN LATERAL (
-    SELECT patient_id AS id, max(sort_time) AS sort_time
-    FROM encounter
-    WHERE provider_id = providers.id AND sort_time >= $5::timestamptz AND sort_time < $6::timestamptz
-    GROUP BY patient_id
-    HAVING (max(sort_time), patient_id) < ($3::timestamptz, $4::uuid)
-    ORDER BY max(sort_time) DESC, patient_id DESC
+    SELECT e.patient_id AS id, e.sort_time
+    FROM encounter AS e
+    WHERE e.provider_id = providers.id AND (e.sort_time, e.patient_id) < ($3::timestamptz, $4::uuid)
+        AND e.sort_time >= $5::timestamptz AND e.sort_time < $6::timestamptz
+        AND NOT EXISTS (
+            SELECT FROM encounter AS later
+            WHERE later.patient_id = e.patient_id AND later.provider_id IS NOT DISTINCT FROM providers.id
+                AND (later.sort_time, later.id) > (e.sort_time, e.id) AND later.sort_time < $6::timestamptz
+        )
+    ORDER BY e.sort_time DESC, e.patient_id DESC
     LIMIT $2::int
 ) AS seen""")
 

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from db.audit import QUEUE_MAX, AuditLog, Event, EventKind, ensure_months
+from db.audit import CROWD, QUEUE_MAX, AuditLog, Event, EventKind, ensure_months
 from db.audit_chain import verify
 from db.caller import Profile
 from db.context import role_password, sign
@@ -19,6 +19,7 @@ from db.errors import AuditUnavailable
 from db.policy import Phi
 from db.postgres import login_url
 from db.roles import AUDIT, WORKER
+from graph.execution import TURNS
 from tests.audit.conftest import FACILITY, SECRET, Ledger, event
 from tests.callers import caller_of
 
@@ -44,6 +45,32 @@ async def test_concurrent_events_share_statements_and_keep_the_chain(ledger: Led
     assert (verdict.events, verdict.broken) == (200, None)
     await first.close()
     await second.close()
+
+
+@pytest.mark.parametrize(("under_way", "flushes"), [(CROWD, 1), (CROWD - 1, 2)])
+async def test_a_flush_waits_for_a_crowd(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, under_way: int, flushes: int
+) -> None:
+    monkeypatch.setattr("db.audit.GATHER_S", 1)
+    log = AuditLog(ledger.url, SECRET, 10, lambda: under_way)
+    await log.checkpoint()
+    before, first = log.statements, log.append(event())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    await asyncio.gather(first, log.append(event(1)))
+    assert log.statements - before == flushes
+    await log.close()
+
+
+async def test_an_event_is_on_its_way_before_the_answer_is_written(ledger: Ledger) -> None:
+    log = ledger.log()
+    await log.append(event())
+    before, durable = log.statements, log.append(event(1))
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    assert log.statements == before + 1
+    await durable
+    await log.close()
 
 
 async def test_an_event_that_comes_twice_is_there_once(ledger: Ledger) -> None:

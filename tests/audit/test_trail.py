@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import select
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 from uuid import UUID, uuid4
 
@@ -32,6 +35,7 @@ from tests.callers import caller_of
 from tests.ids import ids_of
 from tests.people import People
 from tests.served import Api
+from workers.token import token
 
 CHART = """
 query Q($id: ID!) {
@@ -235,6 +239,39 @@ def test_the_server_records_what_it_answers_and_refuses(api: Api, network: Setti
     assert refused.value.code == 401
     [event] = asyncio.run(of_request(network, refused.value.headers["X-Request-Id"]))
     assert [event["kind"], event["result"], str(event["client_ip"])] == ["LOGIN_FAILED", "NO_TOKEN", "127.0.0.1"]
+
+
+AWAITED = """
+SELECT EXISTS (SELECT FROM pg_stat_activity
+    WHERE usename = 'caregraph_audit' AND datname = current_database() AND wait_event_type = 'Lock')"""
+
+
+async def test_no_byte_leaves_before_its_event_is_committed(api: Api, network: Settings) -> None:
+    """The writer waits for the head of the chain, which somebody else holds; meanwhile nothing of the answer comes."""
+    bearer, body = await token(network, "physician", None), b'{"query": "{ me { role } }"}'
+    head = f"POST /graphql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\nContent-Length: {len(body)}\r\n"
+    port = urlsplit(api.url).port
+    assert port
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        async with owner(network) as connection:
+            async with connection.transaction():
+                await connection.execute("SELECT FROM audit.chain_head FOR UPDATE")
+                client.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
+                for _ in range(1_000):
+                    if await connection.fetchval(AWAITED):
+                        break
+                    await asyncio.sleep(0.01)
+                else:
+                    raise AssertionError("nobody writes an event")
+                assert select.select([client], [], [], 0.3)[0] == []
+        assert b'{"data":{"me":{"role":"physician"}}}' in await asyncio.to_thread(_answer, client)
+
+
+def _answer(client: socket.socket) -> bytes:
+    received = b""
+    while not received.endswith(b"}"):
+        received += client.recv(65_536)
+    return received
 
 
 async def test_writes_to_imaging_and_vitals_are_recorded(network: Settings) -> None:

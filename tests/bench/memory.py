@@ -1,7 +1,8 @@
-"""`python -m tests.bench.memory URL PID [--requests N] [--persona P] [--facility CODE]`: memory of a server process.
+"""`python -m tests.bench.memory [--requests N] [--data DIR]`: memory of a process of the API under a long load.
 
-Asks one process of the API (of a demo) for charts over 16 connections and prints its resident memory after 1,000,
-10,000 and 100,000 requests, with the CPU that they took: it is to stay under 250 MB, and flat.
+Stores, data and server are those of tests.bench.engines. One process is asked a mix of its questions over 16
+connections; printed is its resident memory on the way, with the CPU that the requests took: it is to stay under 250 MB,
+and flat.
 """
 
 from __future__ import annotations
@@ -9,23 +10,27 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random
 import re
+import sys
+import tempfile
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
-CONNECTIONS = 16
-STEPS = (0, 100, 1_000, 10_000, 20_000, 50_000, 100_000)
-FIND = "{ imagingStudies(first: 1) { nodes { patient { id } } } }"
-CHART = """query Chart($patient: ID!) { patient(id: $patient) {
-  id mrn name { use family given } birthDate gender identifier { kind value }
-  encounters(first: 3) { nodes { class status type { text } periodStart periodEnd provider { name } } }
-  conditions(first: 5, status: ["active"]) { nodes { code { text coding { system code } } onsetDateTime } }
-  allergyIntolerances(first: 5) { nodes { code { text } criticality noKnownAllergy } }
-  medicationRequests(first: 5, status: ["active"]) { nodes { medication { code { text } } authoredOn } }
-  latestLabResults { test { code { coding { code display } } } valueQuantity { value unit } effectiveDateTime } } }"""
+from db.errors import AppError
+from tests.bench.engines.__main__ import MANY, Bench, prepared
+from tests.bench.engines.questions import Question
+from tests.bench.engines.servers import cpu_ms
+from workers.embedded.stores import stores
+
+STEPS = (0, 0.1, 0.25, 0.5, 0.75, 1)
+"""Parts of the load after which a line is printed."""
+MIX = {"chart": 6, "trend": 6, "search": 3, "ward": 2, "five": 2, "table": 1}
+"""How often each question is asked: as docs/scale.md has it of a clinician."""
 
 
 def resident_mb(pid: int) -> float:
@@ -36,56 +41,58 @@ def resident_mb(pid: int) -> float:
     return int(found[1]) / 1024
 
 
-def cpu_s(pid: int) -> float:
-    """Seconds of CPU that a process has used (proc(5), stat fields 14 and 15)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def bodies(questions: Mapping[str, Question]) -> Iterator[bytes]:
+    """Requests without end, the same ones in every run."""
+    pages = {name: questions[name].bodies(fixed=False) for name in MIX}
+    chosen = random.Random(4)
+    while True:
+        [name] = chosen.choices(list(MIX), list(MIX.values()))
+        yield chosen.choice(pages[name])
 
 
-async def run(url: str, pid: int, requests: int, persona: str, facility: str | None) -> None:
-    """Asks, and prints a line at each step."""
-    connector = aiohttp.TCPConnector(limit=CONNECTIONS)
-    async with aiohttp.ClientSession(connector=connector) as http:
-        async with http.get(f"{url}/demo/personas") as answer:
-            code = facility or (await answer.json())["facilities"][0]["code"]
-        async with http.post(f"{url}/demo/token", json={"persona": persona, "facility": code}) as answer:
-            headers = {"Authorization": f"Bearer {(await answer.json())['token']}"}
+async def run(bench: Bench, requests: int) -> None:
+    """Asks, and prints a line at each step. Raises AppError for an answer that failed."""
+    [running] = bench.running
+    waiting = bodies(bench.questions["caregraph"])
+    headers = {"Authorization": bench.authorization, "Content-Type": "application/json"}
+    connector = aiohttp.TCPConnector(limit=MANY)
+    async with aiohttp.ClientSession(connector=connector, headers=headers, auto_decompress=False) as http:
 
-        async def ask(query: str, **variables: Any) -> Any:
-            body = {"query": query, "variables": variables}
-            async with http.post(f"{url}/graphql", json=body, headers=headers) as answer:
-                text = await answer.read()
-                assert answer.status == 200, text
-                return await answer.json()
+        async def asking(count: int) -> None:
+            for _ in range(count):
+                async with http.post(running.url, data=next(waiting)) as answer:
+                    if (await answer.read(), answer.status)[1] != 200:
+                        raise AppError(f"An answer had the status {answer.status}.")
 
-        found = await ask(FIND)
-        patient = found["data"]["imagingStudies"]["nodes"][0]["patient"]["id"]
-        done, began, used = 0, time.monotonic(), cpu_s(pid)
-        print(f"{'requests':>9} {'RSS MB':>8} {'CPU ms/request':>15} {'requests/s':>11}")
-        for step in (*(step for step in STEPS if step < requests), requests):
-            share, rest = divmod(step - done, CONNECTIONS)
-
-            async def asking(count: int) -> None:
-                for _ in range(count):
-                    await ask(CHART, patient=patient)
-
-            await asyncio.gather(*(asking(share + (number < rest)) for number in range(CONNECTIONS)))
-            lasted, cpu, asked = time.monotonic() - began, cpu_s(pid) - used, max(1, step - done)
-            print(f"{step:>9} {resident_mb(pid):>8.1f} {cpu / asked * 1000:>15.2f} {asked / lasted:>11.0f}", flush=True)
-            done, began, used = step, time.monotonic(), cpu_s(pid)
+        done, began, used = 0, time.monotonic(), cpu_ms([running.pid])
+        print("| requests | RSS MB | CPU ms a request | requests a second |\n|---:|---:|---:|---:|", flush=True)
+        for step in (round(requests * part) for part in STEPS):
+            share, rest = divmod(step - done, MANY)
+            await asyncio.gather(*(asking(share + (number < rest)) for number in range(MANY)))
+            lasted, cpu, asked = time.monotonic() - began, cpu_ms([running.pid]) - used, max(1, step - done)
+            rate = (step - done) / lasted
+            print(f"| {step:,} | {resident_mb(running.pid):.1f} | {cpu / asked:.2f} | {rate:.0f} |", flush=True)
+            done, began, used = step, time.monotonic(), cpu_ms([running.pid])
 
 
-def main() -> None:
-    """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.memory")
-    parser.add_argument("url", help="such as http://127.0.0.1:8000; CAREGRAPH_REQUESTS_PER_MINUTE raised")
-    parser.add_argument("pid", type=int, help="of the one process that serves it (CAREGRAPH_PROCESSES=1)")
+def main() -> int:
+    """Entry point; the status is 1 where an answer failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.memory", description=__doc__)
     parser.add_argument("--requests", type=int, default=100_000)
-    parser.add_argument("--persona", default="physician")
-    parser.add_argument("--facility")
+    parser.add_argument("--data", type=Path, help="stores of an earlier run of this or tests.bench.engines")
     asked = parser.parse_args()
-    asyncio.run(run(asked.url, asked.pid, asked.requests, asked.persona, asked.facility))
+    cores = sorted(os.sched_getaffinity(0))
+    try:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="caregraph-")))
+            started = stack.enter_context(stores(asked.data or folder / "data", {}))
+            bench = asyncio.run(prepared(started, ["caregraph"], cores, stack, folder))
+            asyncio.run(run(bench, asked.requests))
+    except AppError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

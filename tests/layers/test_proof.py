@@ -8,7 +8,7 @@ from tests.layers.hospital import Hospital
 from tests.psql.transcript import psql
 
 DENIED = "42501"
-SETS = ("reached", "denied", "excepted")
+SETS = ("reached", "denied", "excepted", "apart")
 """Functions of patients that a policy proves itself to."""
 
 
@@ -24,3 +24,11 @@ async def test_a_set_of_patients_answers_policies_only(hospital: Hospital, funct
             outcome = await nurse.say(f"SELECT * FROM access.{function}({proof})")
             assert (outcome.rows, outcome.sqlstate) == ([], None)
         assert (await nurse.say("SELECT value FROM access.policy_proof")).sqlstate == DENIED
+
+
+async def test_that_nobody_denies_is_told_to_policies_only(hospital: Hospital) -> None:
+    patient = await hospital.patient()
+    async with psql(hospital.settings, hospital.caller("nurse")) as nurse:
+        assert (await nurse.say("SELECT DISTINCT patient_id FROM condition")).column == [patient]
+        for proof in ("gen_random_uuid()", "NULL"):
+            assert not (await nurse.say(f"SELECT access.charts_open({proof})")).value

@@ -117,6 +117,7 @@ OF_THE_SESSION = {"context", "facility_id", "purpose", "by_application", "told_a
 """Tell what the session itself brought, verified."""
 OF_THE_CALLER = {
     *("sees_all", "finds_all", "finds_denied", "clearance", "reached", "denied", "excepted", "opens"),
+    *("finds_everybody", "charts_open", "apart"),
     *("standings", "exchanges", "explained", "explained_for", "patients", "search_patients"),
 }
 """Tell whose records the verified caller may see, and why."""

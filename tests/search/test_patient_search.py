@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
+import asyncpg
 import orjson
 import pytest
 import pytest_asyncio
 
-from db.caller import Profile
+from db.caller import Caller, Profile
 from db.settings import Settings
 from db.stores import FacilityName, Stores
+from loaders.page import LAST_ID
+from loaders.patient import Match, patients_by_search
+from loaders.reader import Reader
 from tests.asking import Graph
+from tests.callers import caller_of
 from workers.import_fhir import import_paths
 
 SPACE = UUID("00000000-0000-5000-8000-000000000000")
@@ -34,6 +40,9 @@ PEOPLE: dict[str, tuple[str, list[dict[str, Any]], str]] = {
     ),
     "digits": ("1975", [{"family": "Stamm704", "given": ["Todd315"]}], "SRCH-202"),
 }
+DENIED = """
+INSERT INTO clinical.consent (id, facility_id, patient_id, status, provision, sort_time)
+VALUES ($3, $1, $2, 'active', '{"type": "deny"}', now())"""
 SEARCH = "query ($text: String) { patients(search: $text, first: 100) { edges { score node { id } } } }"
 
 
@@ -133,6 +142,75 @@ async def test_number_by_its_beginning(clinic: Graph) -> None:
     found = await search(clinic, "SRCH-10")
     assert {"maria", "mario", "ann"} <= set(found)
     assert set(found.values()) == {Decimal("0.9")}
+
+
+WAYS = [
+    "jane",
+    "ja",
+    "jan",
+    "marr",
+    "jane married",
+    "jan mar",
+    "maried",
+    "jane maried",
+    "srch-201",
+    "srch",
+    "1975-07-07",
+]
+"""A patient by whole words, beginnings, resemblance, number and birth date."""
+
+
+async def told(clinic: Graph, caller: Caller, text: str) -> set[UUID]:
+    """Whom the store tells of, before row-level security leaves rows out: what says how many there are."""
+    born = [text] if text.startswith("1975-") else []
+    reader = Reader(clinic.stores, caller)
+    try:
+        matches = await patients_by_search(
+            reader, [] if born else text.split(" "), born[0] if born else None, Match(LAST_ID, Decimal(2)), 100
+        )
+    finally:
+        await reader.close()
+    return {match.patient_id for match in matches}
+
+
+@pytest.mark.parametrize("text", WAYS)
+async def test_a_patient_is_told_of_oneself_alone(clinic: Graph, text: str) -> None:
+    """Each way of the search asks whom the caller reaches."""
+    caller = caller_of(Profile.PATIENT, clinic.facilities[0].id)
+    wed, maria = (UUID(patient_id(key)) for key in ("wed", "maria"))
+    assert await told(clinic, replace(caller, patient_id=wed), text) == {wed}
+    assert await told(clinic, replace(caller, patient_id=maria), text) <= {maria}
+
+
+@pytest.mark.parametrize("text", WAYS)
+async def test_whose_consent_says_no_is_not_told_of_for_payment(clinic: Graph, text: str) -> None:
+    """Each way of the search asks whose consent forbids the caller everything."""
+    wed, caller = UUID(patient_id("wed")), clinic.caller(Profile.BILLING)
+    connection = await asyncpg.connect(clinic.settings.clinical_url)
+    assert wed in await told(clinic, caller, text)
+    try:
+        await connection.execute(DENIED, clinic.facilities[0].id, wed, SPACE)
+        assert wed not in await told(clinic, caller, text)
+    finally:
+        await connection.execute("DELETE FROM clinical.consent WHERE id = $1", SPACE)
+        await connection.close()
+
+
+@pytest.mark.parametrize("text", ["an", "ann", "mari", "nunnez", "jane", "lee an", "mario nunez", "luisa nunnez"])
+async def test_pages_of_one_are_the_whole_list(clinic: Graph, text: str) -> None:
+    """Whole words, beginnings and what resembles follow each other, each patient once."""
+    query = """query ($text: String, $after: String) { patients(search: $text, first: 1, after: $after) {
+        edges { score node { id } } pageInfo { hasNextPage endCursor } } }"""
+    whole = (await clinic.ask(SEARCH, text=text)).data["patients"]["edges"]
+    seen: list[dict[str, Any]] = []
+    after, more = None, True
+    while more and len(seen) <= len(whole):
+        page = (await clinic.ask(query, text=text, after=after)).data["patients"]
+        seen += page["edges"]
+        after, more = page["pageInfo"]["endCursor"], page["pageInfo"]["hasNextPage"]
+    assert whole
+    assert seen == whole
+    assert len({edge["node"]["id"] for edge in seen}) == len(seen)
 
 
 async def test_pages_are_the_whole_list_without_doubles(clinic: Graph) -> None:

@@ -248,6 +248,9 @@ class Bench:
             ("Ratios", report.ratios(found, labels, queries, MANY)),
             (f"Milliseconds at {MANY} connections, p50 / p99", report.times(found, labels, queries, MANY)),
             ("Milliseconds at one connection, p50 / p99", report.times(found, labels, queries, 1)),
+            ("p99 / p50 at one connection", report.spreads(found, labels, queries)),
+            ("The five-store chart and its parts at one connection, p50 in ms", report.five(found, labels, 1)),
+            (f"The same at {MANY} connections", report.five(found, labels, MANY)),
             ("CPU-milliseconds of one request, server + PostgreSQL", report.cpu(found, labels, queries, MANY)),
         ):
             yield from ("", f"### {title}", "", *table)

@@ -39,7 +39,7 @@ ADDED = "SELECT EXISTS (SELECT FROM patient WHERE id = ('ffff' || substr(md5('pa
 
 UNBOUND = """
 SELECT replace(pg_get_functiondef('access.verified(text, text, int)'::regprocedure),
-    'part[parts - 2]::int <> pg_backend_pid()', 'part[parts - 2]::int NOT IN (0, pg_backend_pid())')"""
+    '::int <> pg_backend_pid()', '::int NOT IN (0, pg_backend_pid())')"""
 """The verifying function with one more number that a context may be signed for: 0, any session. Rivals can't sign."""
 
 ONLY_INPATIENTS = """

@@ -22,6 +22,9 @@ Found: TypeAlias = Mapping[tuple[str, str, int], Sequence[Measured]]
 PACKAGES = ("@apollo/server", "graphql", "graphql-jit", "mercurius", "pg", "postgraphile")
 FIXED, LIMIT = "postgraphile_fixed", "limit_b"
 """What ratios are to: the best of PostGraphile, and what nothing can pass."""
+FIVE = ("five_clinical", "five_vitals", "five_notes", "five_archive", "five_warehouse")
+"""The parts of the five-store chart, each of one store."""
+TO_SLOWEST = "five / slowest"
 NONE = "–"
 
 
@@ -79,6 +82,34 @@ def times(found: Found, subjects: Mapping[str, str], questions: Sequence[str], c
         return f"{half} / {_middle(found, key, lambda one: one.p99_ms, '{:,.1f}')}" if half != NONE else NONE
 
     yield from _table(subjects, questions, cell)
+
+
+def spreads(found: Found, subjects: Mapping[str, str], questions: Sequence[str]) -> Iterator[str]:
+    """p99 by p50 over one connection, the median of each round's ratio."""
+
+    def cell(name: str, question: str) -> str:
+        return _middle(found, (name, question, 1), lambda one: one.p99_ms / one.p50_ms, "{:.1f}")
+
+    yield from _table(subjects, questions, cell)
+
+
+def five(found: Found, subjects: Mapping[str, str], connections: int) -> Iterator[str]:
+    """p50 of the five-store chart and of its parts in milliseconds, and what it is of the slowest part's, the median of
+    each round's ratio.
+    """
+
+    def p50(name: str, question: str) -> list[float]:
+        return [one.p50_ms for one in found.get((name, question, connections), ())]
+
+    def cell(name: str, column: str) -> str:
+        if column != TO_SLOWEST:
+            return _middle(found, (name, column, connections), lambda one: one.p50_ms, "{:,.1f}")
+        slowest = [max(each) for each in zip(*(p50(name, part) for part in FIVE), strict=False)]
+        ratios = [whole / part for whole, part in zip(p50(name, "five"), slowest, strict=False)]
+        return f"{statistics.median(ratios):.2f}" if ratios else NONE
+
+    asked = {name: label for name, label in subjects.items() if p50(name, "five")}
+    yield from _table(asked, ("five", *FIVE, TO_SLOWEST), cell)
 
 
 def cpu(found: Found, subjects: Mapping[str, str], questions: Sequence[str], many: int) -> Iterator[str]:

@@ -21,7 +21,8 @@ from tests.bench.scale.serving import Kept, api
 
 CONNECTIONS = 16
 SECONDS = 15
-WARM_S = 5
+WARM_S = 20
+"""Long enough for everybody who is asked about to have been asked about once: servers have run for days."""
 KEEP_ALIVE_S = 3
 """Shorter than the server keeps a connection, so that none is used just as it is closed."""
 CALLERS = 4

@@ -123,8 +123,8 @@ SELECT r.facility_id, r.patient_id, n.position,
         THEN n.text END))
 FROM clinical.registration AS r
 JOIN clinical.patient_name AS n ON n.patient_id = r.patient_id;
-INSERT INTO clinical.patient_word (facility_id, word, patient_id, position)
-SELECT DISTINCT s.facility_id, word, s.patient_id, s.position
+INSERT INTO clinical.patient_word (facility_id, word, patient_id, position, name)
+SELECT DISTINCT s.facility_id, word, s.patient_id, s.position, s.name
 FROM clinical.patient_search AS s, string_to_table(s.name, ' ') AS word
 WHERE word <> '';
 INSERT INTO clinical.name_word (word) SELECT DISTINCT word FROM clinical.patient_word;

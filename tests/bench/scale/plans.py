@@ -19,8 +19,10 @@ from db.settings import Settings
 from db.stores import Stores
 from loaders.page import FIRST_TIME, LAST_ID, LAST_TIME
 from loaders.reader import Reader
-from tests.access.test_explain import ONE_ROW, PARENTS, PLANNED, complaints, nodes
+from tests.access.test_explain import ONE_ROW, PARENTS, PLANNED, complaints, literal, nodes
+from tests.asking import Graph
 from tests.bench.scale.sample import Sample, ids_of, sample
+from tests.composing import QUESTIONS, composed
 
 ROUNDS = 5
 LARGE = 10_000
@@ -124,14 +126,6 @@ async def _encounters(connection: asyncpg.Connection, database: str, known: Samp
     return [row[0] for row in rows]
 
 
-def literal(value: Any) -> str:
-    """An argument as a literal of unknown type, which EXECUTE gives its parameter's type."""
-    if value is None:
-        return "NULL"
-    text = "{" + ",".join(map(str, value)) + "}" if isinstance(value, list) else str(value)
-    return "'" + text.replace("'", "''") + "'"
-
-
 async def explained(
     connection: Any, sql: str, given: Sequence[Any], *, generic: bool = False
 ) -> list[Mapping[str, Any]]:
@@ -163,25 +157,63 @@ def path_of(plan: Mapping[str, Any], parents: Mapping[str, str]) -> str:
     return ", ".join(found)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A statement, and what is sent with it: for the first page and, where it can be filtered, with filters."""
+
+    database: str
+    name: str
+    sql: str
+    first: Sequence[Any]
+    filtered: Sequence[Any] | None
+
+
+async def listed(admin: asyncpg.Connection, database: str, known: Sample) -> list[Asked]:
+    """Every statement of the loaders on one database."""
+    found: list[Asked] = []
+    for sql in (sql for owner, sql in PLANNED if owner == database):
+        first = await arguments(admin, sql, database, known, None)
+        filtered = await arguments(admin, sql, database, known, FILTERS)
+        found.append(Asked(database, statement_name(sql), sql, first, filtered))
+    return found
+
+
+async def composed_of(settings: Settings, stores: Stores, known: Sample) -> list[Asked]:
+    """Statements that the graph composes for the benchmark's questions, asked by the physician.
+
+    Raises RuntimeError where a question is not answered.
+    """
+    graph = Graph(settings, stores, [])
+    found: list[Asked] = []
+    for question, path in QUESTIONS.items():
+        variables = {"patient": f"Patient/{known.patients[0]}"} if question == "chart" else {}
+        with composed() as sent:
+            answer = await graph.ask_as(known.callers["physician"], path.read_text(), **variables)
+        if answer.errors:
+            raise RuntimeError(f"The question {question} was not answered: {answer.codes}")
+        found += [Asked("clinical", f"{question}: {one.name}", one.sql, one.arguments, None) for one in sent]
+    return found
+
+
 async def measure(
-    stores: Stores, database: str, sql: str, known: Sample, patients: Mapping[str, Patients], admin: asyncpg.Connection
+    stores: Stores, asked: Asked, known: Sample, patients: Mapping[str, Patients], admin: asyncpg.Connection
 ) -> Measured:
     """One statement in every variant."""
+    database, sql, first = asked.database, asked.sql, asked.first
     store: Postgres = getattr(stores, database)
     parents = {row[0]: row[1] for row in await admin.fetch(PARENT_INDEX)}
     small = {row[0] for row in await admin.fetch(SMALL)}
-    first = await arguments(admin, sql, database, known, None)
     plans: dict[str, list[Mapping[str, Any]]] = {}
     for role, caller in known.callers.items():
         told = None if database == "clinical" else patients[role]
         async with asking(store, caller, told) as connection:
             plans[role] = await explained(connection, sql, first)
             if role == "physician":
-                filtered = await arguments(admin, sql, database, known, FILTERS)
-                plans["filtered"] = await explained(connection, sql, filtered)
+                if asked.filtered is not None:
+                    plans["filtered"] = await explained(connection, sql, asked.filtered)
                 plans["generic"] = await explained(connection, sql, first, generic=True)
     top = plans["physician"][-1]["Plan"]
-    whole = "facilities" in statement_name(sql)
+    whole = "facilities" in asked.name
     faults = {
         fault
         for variant in plans.values()
@@ -190,7 +222,7 @@ async def measure(
     }
     return Measured(
         database,
-        statement_name(sql),
+        asked.name,
         path_of(top, parents),
         top["Actual Rows"],
         top["Shared Hit Blocks"] + top["Shared Read Blocks"],
@@ -215,8 +247,10 @@ async def measure_plans(settings: Settings) -> str:
             admin = await asyncpg.connect(getattr(settings, f"{database}_url"))
             await admin.execute("SET search_path = clinician, public; SET statement_timeout = '60s'")
             sizes += await admin.fetch(SIZES)
-            for sql in (sql for owner, sql in PLANNED if owner == database):
-                found.append(await measure(stores, database, sql, known, patients, admin))
+            asked = await listed(admin, database, known)
+            if database == "clinical":
+                asked += await composed_of(settings, stores, known)
+            found += [await measure(stores, one, known, patients, admin) for one in asked]
             await admin.close()
     finally:
         await stores.close()
@@ -230,7 +264,7 @@ def table_of(sizes: Sequence[Sequence[Any]], found: Sequence[Measured]) -> str:
     variants = ("physician", "generic", "filtered", "consultant", "ward nurse")
     lines += ["", f"| statement | read by | rows | buffers | {' | '.join(variants)} |", "|---" * 9 + "|"]
     for one in found:
-        figures = " | ".join(f"{one.milliseconds[variant]:.1f}" for variant in variants)
+        figures = " | ".join(f"{one.milliseconds[name]:.1f}" if name in one.milliseconds else "" for name in variants)
         lines.append(f"| {one.name} | {one.path} | {one.rows:.0f} | {one.buffers} | {figures} |")
     faults = [f"- {one.name}: {fault}" for one in found for fault in one.faults]
     lines += [
