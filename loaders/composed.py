@@ -27,8 +27,9 @@ from loaders.statement import Statement
 SqlBatch: TypeAlias = "NewestBatch[Any] | ChildrenBatch[Any] | ByIdBatch[Any]"
 ROW = "found_row"
 """Alias of a part's rows: none of a loader's statements has it, which are joined to them."""
-COLUMNS = "place, key, json, jsons, times, ids, patients"
-"""What a part gives of each parent, or of each row that is referred to."""
+COLUMNS = "place, key, json, jsons, times, ids, patient_id, patients"
+"""What a part gives of each parent, or of each row that is referred to. Whose it is, one or several, db.seen reads."""
+NOBODY = "NULL::uuid, NULL::uuid[]"
 _PARAMETER = re.compile(r"\$(\d+)")
 _EACH = re.compile(
     r"SELECT parents\.id, facts\.\*\n"
@@ -156,10 +157,10 @@ def _branch(place: int, branch: Branch, statement: str, row: Row, text: JsonText
     written = text.object(row, branch.fields)
     columns = column_names(row.types, row.hidden)
     each = _EACH.search(statement)
-    whose = f"array_agg(DISTINCT {ROW}.patient_id)" if "patient_id" in row.types else "NULL::uuid[]"
+    whose = f"NULL::uuid, array_agg(DISTINCT {ROW}.patient_id)" if "patient_id" in row.types else NOBODY
     if each and not row.hidden & {"id", "sort_time"}:
         if each["parent"] == "patient_id":
-            whose = "CASE WHEN count(*) > 0 THEN ARRAY[parents.id] END"
+            whose = "CASE WHEN count(*) > 0 THEN parents.id END, NULL::uuid[]"
         # In the order of the rows' index, so that nothing is sorted, and grouped by being each parent's own.
         values = _values(branch, written, f"{ROW}.sort_time DESC, {ROW}.id DESC", whose, text)
         return f"""
@@ -178,7 +179,7 @@ GROUP BY {ROW}.key"""
 def _single(place: int, statement: str, row: Row, fields: Sequence[Field], text: JsonText) -> str:
     """One row for each key."""
     written = text.object(row, fields)
-    whose = f"ARRAY[{ROW}.patient_id]" if "patient_id" in row.types else "NULL::uuid[]"
+    whose = f"{ROW}.patient_id, NULL::uuid[]" if "patient_id" in row.types else NOBODY
     keys = [f"ARRAY[{key}]" for key in _keys(text)]
     values = [written, "NULL::text[]", "NULL::timestamptz[]", "NULL::uuid[]", whose, *keys]
     return f"""
@@ -216,7 +217,7 @@ async def found(
     linked: dict[str, str] = {}
     result: dict[tuple[int, UUID], Found] = {}
     # What is referred to has a higher place than what refers to it.
-    for place, key, text, rows, times, keys, _ in sorted(records, key=itemgetter(0), reverse=True):
+    for place, key, text, rows, times, keys, _, _ in sorted(records, key=itemgetter(0), reverse=True):
         whole = _whole(text, linked, composed.absent) if text else text
         each = [_whole(row, linked, composed.absent) for row in rows] if rows else rows
         if place < branches:

@@ -148,7 +148,7 @@ async def test_documents_that_nobody_selected_are_not_fetched(recorded: Recorded
 
 
 async def test_rows_that_a_function_of_ours_looks_at_are_fetched_whole(recorded: Recorded) -> None:
-    assert await columns_of_patients(recorded, "mrn", "latestVitalSigns { id }") == DOCUMENTS
+    assert await columns_of_patients(recorded, "mrn", "cohort { __typename }") == DOCUMENTS
 
 
 async def test_rows_below_an_interface_are_fetched_whole(recorded: Recorded, graph: Graph) -> None:
