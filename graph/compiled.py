@@ -44,7 +44,6 @@ from graph.reads import Reads, read_by
 from loaders.composed import Composed
 from loaders.element import Element
 from loaders.json_text import NotComposable
-from resolvers.context import BatchResolver
 
 if TYPE_CHECKING:
     from graph.level import Below
@@ -87,8 +86,8 @@ class Link:
     arguments: Callable[[VariableValues], Mapping[str, Any]]
     """Arguments by the resolver's names. Raises GraphQLError."""
     complete: Complete
-    resolver: BatchResolver | None = None
-    """Batch resolver of a relation."""
+    reads: Reads
+    """What all shapes that were made with it read: what its relation need not fetch."""
     hidden: bool = False
     """Whether it is not read; its arguments may be wrong all the same."""
 
@@ -152,10 +151,9 @@ class Compiler:
         type_ = self.schema.get_root_type(self.operation.operation)
         assert type_ is not None
         collected = collect_fields(self.schema, self._fragments, self.flags, type_, self.operation)
-        self._shape(type_, collected.grouped_field_set)
-        self._reads.close()
         shape = self._shape(type_, collected.grouped_field_set)
-        # What is made later, below an interface, has noted nothing: its relations read whole rows.
+        self._reads.close()
+        # Of what is made later, below an interface, never all is noted: its relations read whole rows.
         self._reads = Reads()
         return shape
 
@@ -211,8 +209,7 @@ class Compiler:
         nodes = [one.node for one in details]
         nullable = not isinstance(declared.type, GraphQLNonNull)
         arguments = _arguments(self.schema, declared, nodes[0])
-        resolver = source.relation and self._reads.resolver(source.relation.batch)
-        return Link(key, source, nodes, nullable, arguments, self._completion(declared.type, details), resolver)
+        return Link(key, source, nodes, nullable, arguments, self._completion(declared.type, details), self._reads)
 
     def _completion(self, type_: Any, details: list[FieldDetails]) -> Complete:
         """How to complete a value of a type, by the specification's CompleteValue."""

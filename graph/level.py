@@ -123,8 +123,9 @@ class Run:
     async def _values(
         self, context: Context, link: Link, items: Sequence[Item], arguments: Mapping[str, Any]
     ) -> Sequence[Any]:
-        if link.resolver:
-            return await context.for_level(link.resolver, [item.row for item in items], arguments)
+        if link.source.relation:
+            resolver = link.reads.resolver(link.source.relation.batch)
+            return await context.for_level(resolver, [item.row for item in items], arguments)
         assert link.source.root is not None
         return [await link.source.root(context, **arguments)]
 

@@ -12,20 +12,14 @@ from typing import Any
 
 from graph.field import Source
 from loaders.element import Concept, Element, GlobalId, Inside, JoinedName, Listed, Member, ValueQuantity
-from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch
-from loaders.json_text import row_types
+from loaders.facts import RowBatch
+from loaders.json_text import DOCUMENTS, row_types
 from resolvers.connection import Linked, Lists, Pages
 from resolvers.context import BatchResolver
 
-DOCUMENTS: Collection[object] = (dict[str, Any], list[dict[str, Any]])
-"""Types of columns of JSON."""
-
 
 class Reads:
-    """What the shapes of one operation read, by the class of their rows.
-
-    They are made twice: once to learn what is read, and after `close` once more, with resolvers that read no more.
-    """
+    """What the shapes of one operation read, by the class of their rows."""
 
     def __init__(self) -> None:
         self._names: dict[type, set[str] | None] = {}
@@ -38,7 +32,7 @@ class Reads:
         self._names[row] = None if names is None or known is None else known | set(names)
 
     def close(self) -> None:
-        """All is noted."""
+        """All is noted: from now on resolvers read no more than that."""
         self._closed = True
 
     def resolver(self, resolver: BatchResolver) -> BatchResolver:
@@ -54,7 +48,7 @@ class Reads:
 
     def _lighter(self, resolver: Pages | Lists | Linked) -> BatchResolver:
         batch: Any = resolver.batch
-        if not isinstance(batch, NewestBatch | ChildrenBatch | ByIdBatch):
+        if not isinstance(batch, RowBatch):
             return resolver
         row: Any = batch.row
         names = self._names.get(row)

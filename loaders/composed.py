@@ -30,6 +30,8 @@ ROW = "found_row"
 COLUMNS = "place, key, json, jsons, times, ids, patient_id, patients"
 """What a part gives of each parent, or of each row that is referred to. Whose it is, one or several, db.seen reads."""
 NOBODY = "NULL::uuid, NULL::uuid[]"
+UNPAGED = "NULL::text[], NULL::timestamptz[], NULL::uuid[]"
+"""In the place of jsons, times and ids."""
 _PARAMETER = re.compile(r"\$(\d+)")
 _EACH = re.compile(
     r"SELECT parents\.id, facts\.\*\n"
@@ -181,15 +183,14 @@ def _single(place: int, statement: str, row: Row, fields: Sequence[Field], text:
     written = text.object(row, fields)
     whose = f"{ROW}.patient_id, NULL::uuid[]" if "patient_id" in row.types else NOBODY
     keys = [f"ARRAY[{key}]" for key in _keys(text)]
-    values = [written, "NULL::text[]", "NULL::timestamptz[]", "NULL::uuid[]", whose, *keys]
     return f"""
-SELECT {place}, {ROW}.key, {", ".join(values)}
+SELECT {place}, {ROW}.key, {", ".join([written, UNPAGED, whose, *keys])}
 FROM ({statement}) AS {ROW} (key, {column_names(row.types, row.hidden)})"""
 
 
 def _values(branch: Branch, written: str, order: str, whose: str, text: JsonText) -> str:
     """What is made of a parent's rows: texts, places, whose they are, and what they refer to."""
-    values = [f"string_agg({written}, ',' ORDER BY {order})", "NULL::text[]", "NULL::timestamptz[]", "NULL::uuid[]"]
+    values = [f"string_agg({written}, ',' ORDER BY {order})", UNPAGED]
     if branch.paged:
         times, ids = (f"array_agg({ROW}.{column} ORDER BY {order})" for column in ("sort_time", "id"))
         values = ["NULL::text", f"array_agg({written} ORDER BY {order})", times, ids]

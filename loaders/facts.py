@@ -98,7 +98,7 @@ def clinical(reader: Reader) -> Session:
 
 
 @dataclass(frozen=True)
-class _RowBatch(Generic[R]):
+class RowBatch(Generic[R]):
     """Batch function of one statement that gives rows of one class."""
 
     statement: Statement
@@ -117,7 +117,7 @@ class _RowBatch(Generic[R]):
 
 
 @dataclass(frozen=True)
-class NewestBatch(_RowBatch[R]):
+class NewestBatch(RowBatch[R]):
     """Batch function of a `newest_of_each` statement.
 
     Up to page.first + 1 rows of each parent; filters in the order of the statement's $7, $8, …
@@ -130,7 +130,7 @@ class NewestBatch(_RowBatch[R]):
 
 
 @dataclass(frozen=True)
-class ChildrenBatch(_RowBatch[R]):
+class ChildrenBatch(RowBatch[R]):
     """Batch function of a statement that gives the children of $1, the parent's id first; arguments from $2 on."""
 
     async def __call__(self, reader: Reader, ids: Sequence[UUID], *arguments: object) -> Mapping[UUID, Sequence[R]]:
@@ -140,7 +140,7 @@ class ChildrenBatch(_RowBatch[R]):
 
 
 @dataclass(frozen=True)
-class ByIdBatch(_RowBatch[R]):
+class ByIdBatch(RowBatch[R]):
     """Batch function of a `by_id` statement of the clinical database."""
 
     async def __call__(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, R]:

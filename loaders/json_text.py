@@ -8,7 +8,7 @@ Names of columns and elements are those of the declarations; a client's aliases 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
@@ -16,17 +16,7 @@ from types import NoneType, UnionType
 from typing import Any, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
 from uuid import UUID
 
-from loaders.element import (
-    Concept,
-    Element,
-    GlobalId,
-    Inside,
-    JoinedName,
-    Listed,
-    Member,
-    ValueQuantity,
-    fhir_name,
-)
+from loaders.element import Concept, Element, GlobalId, Inside, JoinedName, Listed, Member, ValueQuantity, fhir_name
 
 FAULT = "\x01"
 """Raw control character: JSON only has it escaped."""
@@ -40,6 +30,10 @@ PLAIN = ("Date", "DateTime")
 """Scalars of columns whose domain (access.fhir_date, access.fhir_date_time) lets nothing in that JSON escapes."""
 TEXTS = ("String", "ID", *PLAIN)
 """Scalars that write a text as it is."""
+
+
+DOCUMENTS: Collection[object] = (dict[str, Any], list[dict[str, Any]])
+"""Types of a row's attributes that are columns of JSON."""
 
 
 class NotComposable(Exception):
@@ -380,7 +374,7 @@ def _column(row: Row, name: str) -> Source | None:
         return None
     if type_ in (str, int, bool, Decimal, list[str]):
         return Scalar(row.column(name), type_)
-    if type_ in (dict[str, Any], list[dict[str, Any]]):
+    if type_ in DOCUMENTS:
         return Json(row.column(name))
     raise NotComposable
 
