@@ -1,7 +1,7 @@
 """Every error class of the application.
 
 AppError
-  StoreError      StoreUnavailable, StoreTimeout, StoreOverloaded, StoreConflict
+  StoreError      StoreUnavailable, StoreTimeout, StoreOverloaded, StoreConflict, ConstraintViolated
   AccessError     Unauthenticated, IssuerUnavailable, Forbidden, InsufficientScope,
                   IntrospectionDisabled, DocumentNotTrusted
   RequestError    InvalidArgument, InvalidCursor, InvalidId, BadRequest, PhiFilterForbidden, CircularFragment,
@@ -63,6 +63,15 @@ class StoreOverloaded(StoreError):
 
 class StoreConflict(StoreError):
     """This store gave up the transaction for another's sake, and may carry out the next one."""
+
+
+class ConstraintViolated(StoreError):
+    """This store does not take what is written."""
+
+    def __init__(self, store: str, constraint: str) -> None:
+        self.constraint = constraint
+        """Name of the constraint; empty where the server names none."""
+        super().__init__(store)
 
 
 class AuditUnavailable(AppError):

@@ -17,7 +17,7 @@ import asyncpg
 from db import roles
 from db.context import pads
 from db.errors import SettingsError
-from db.policy import VIEWS
+from db.policy import POLICY, VIEWS
 from db.views import Column, view_ddl
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -35,6 +35,9 @@ LEFT JOIN pg_attribute AS a
     ON a.attrelid = format('%I.%I', $1::text, k.table_name)::regclass AND a.attname = k.column_name
 ORDER BY k.table_name, k.position
 """
+
+OPENED_TABLES = "SELECT tablename FROM pg_policies WHERE policyname = 'writer_insert' AND schemaname = $1"
+"""Tables that are open to writers: see access.open_to_writers."""
 
 UNDECLARED_COLUMNS = """
 SELECT c.table_name || '.' || c.column_name
@@ -97,6 +100,7 @@ async def _migrate(connection: asyncpg.Connection, database: str, secret: bytes)
         elif done[name] != checksum:
             raise SettingsError(f"Migration {name} was applied to {database} and has changed since.")
     await _set_context_key(connection, secret)
+    await _grant_writes(connection, database)
     await _make_views(connection, database)
     return applied
 
@@ -134,6 +138,17 @@ async def _set_context_key(connection: asyncpg.Connection, secret: bytes) -> Non
         "ON CONFLICT (only_row) DO UPDATE SET inner_pad = excluded.inner_pad, outer_pad = excluded.outer_pad",
         *pads(secret),
     )
+
+
+async def _grant_writes(connection: asyncpg.Connection, database: str) -> None:
+    """Lets the writer role of each profile insert and update what the policy lists for it, and nothing else."""
+    tables: list[str] = [row[0] for row in await connection.fetch(OPENED_TABLES, database)]
+    async with connection.transaction():
+        for profile, named in POLICY.writes.items():
+            role = roles.writer_of(profile)
+            for table in tables:
+                verb = "GRANT INSERT, UPDATE ON {} TO {}" if table in named else "REVOKE INSERT, UPDATE ON {} FROM {}"
+                await connection.execute(verb.format(f'{database}."{table}"', role))
 
 
 async def _make_views(connection: asyncpg.Connection, database: str) -> None:

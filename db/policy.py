@@ -83,6 +83,8 @@ class Policy:
     """Profiles that may ask for the schema, and whose errors suggest names of it."""
     trusting: frozenset[Profile]
     """Profiles that run documents of the manifest only."""
+    writes: Mapping[Profile, frozenset[str]]
+    """Tables (of the notes store: collections) in which a profile may insert and update."""
 
 
 def load(path: Path) -> Policy:
@@ -101,7 +103,8 @@ def load(path: Path) -> Policy:
             for purpose in view.purposes
         }
         named = {name: _role(name, entry) for name, entry in roles.items()}
-        return Policy(views, named, _profiles(text, "explores"), _profiles(text, "trusted_documents"))
+        writes = {profile: _writes(text.get(profile.value) or {}) for profile in Profile}
+        return Policy(views, named, _profiles(text, "explores"), _profiles(text, "trusted_documents"), writes)
     except (ValueError, KeyError, TypeError) as error:
         raise SettingsError(f"{path.name}: {error}.") from None
 
@@ -112,6 +115,13 @@ def _profiles(text: Mapping[str, Any], flag: str) -> frozenset[Profile]:
     if not all(isinstance(given, bool) for given in flags.values()):
         raise ValueError(f"{flag} must be true or false")
     return frozenset(profile for profile, given in flags.items() if given)
+
+
+def _writes(entries: Mapping[str, Any]) -> frozenset[str]:
+    names = cast("list[object]", entries.get("writes", []))
+    if not all(isinstance(name, str) and name.isidentifier() for name in names):
+        raise ValueError("writes must be a list of names of tables")
+    return frozenset(cast("list[str]", names))
 
 
 def _views(profile: Profile, entries: Mapping[str, Any]) -> list[View]:
@@ -188,6 +198,12 @@ def form(profile: Profile, purpose: PurposeOfUse, kind: Phi) -> Form:
 def may_break_glass(caller: Caller) -> bool:
     """Whether a caller may open a suppressed chart in an emergency: a profile that may ask for ETREAT, at home."""
     return (caller.profile, PurposeOfUse.ETREAT) in POLICY.views and caller.home_facility_id is None
+
+
+def may_write(caller: Caller, *tables: str) -> bool:
+    """Whether a caller may insert and update in all of these tables: at home only, and not through an app."""
+    at_home = caller.home_facility_id is None and caller.types is None
+    return at_home and POLICY.writes[caller.profile] >= set(tables)
 
 
 def shows(caller: Caller, *kinds: Phi) -> bool:

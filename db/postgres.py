@@ -194,9 +194,16 @@ class Postgres:
         )
 
     async def begin(
-        self, connection: asyncpg.Connection, caller: Caller, patients: Patients | None = None, begin: str = BEGIN
+        self,
+        connection: asyncpg.Connection,
+        caller: Caller,
+        patients: Patients | None = None,
+        begin: str = BEGIN,
+        then: str = "",
     ) -> None:
         """Begins a transaction and says who asks in it, in one message; with an empty `begin` it goes on for another.
+
+        `then` is what follows in the same message.
 
         The context is bound to the server's process. Behind a pooler that is known inside the transaction only, so that
         it is asked for first.
@@ -206,7 +213,7 @@ class Postgres:
             if begin:
                 await connection.execute(begin + "; ".join(f"SET LOCAL {name} = {to}" for name, to in PLANNING.items()))
             begin, pid = "", cast("int", await connection.fetchval("SELECT pg_backend_pid()"))
-        await connection.execute(begin + self.context(caller, pid, patients))
+        await connection.execute(begin + self.context(caller, pid, patients) + then)
 
     async def write(
         self, caller: Caller, record: Record, sql: LiteralString, *args: object
@@ -284,6 +291,15 @@ class Session:
             await self._postgres.begin(connection, self._caller, patients, "" if snapshot.caller else BEGIN)
             snapshot.caller = self._caller
         return await connection.fetch(sql, *args)
+
+    async def renew(self) -> None:
+        """Lets what is read next be read in a new snapshot, which sees what has been committed meanwhile."""
+        snapshot = self._snapshot
+        async with snapshot.lock:
+            connection, snapshot.connection = snapshot.connection, None
+            snapshot.caller = None
+            if connection is not None:
+                await self._postgres.connections.end(snapshot.role, connection)
 
     async def close(self) -> None:
         """Ends the snapshot, and the statement that is under way in it. Nothing is read after it.

@@ -15,11 +15,16 @@ WORKER = "caregraph_worker"
 AUDIT = "caregraph_audit"
 """Login of the API's audit writer: may append events and checkpoints, and read nothing."""
 
+WRITER = "caregraph_writer"
+"""What every writer role is a member of."""
+
 GROUP_ROLES = {
     "caregraph_owner": "NOLOGIN",
     "caregraph_view": "NOLOGIN",
     # Owner of the search function: the one reader that row-level security does not bind; the function does.
     "caregraph_search": "NOLOGIN BYPASSRLS",
+    # Whom the policies of writes are about; what each profile may write is granted to its own writer role.
+    WRITER: "NOLOGIN",
 }
 """Roles that nobody logs in with."""
 
@@ -32,9 +37,19 @@ def ddl(secret: bytes) -> list[str]:
         statements.append(_create(role, "LOGIN"))
         statements.append(f"ALTER ROLE {role} PASSWORD '{role_password(secret, role)}'")
     statements += [f"ALTER ROLE caregraph_{p.value} SET search_path = {p.value}" for p in Profile]
+    for profile in Profile:
+        statements.append(_create(writer_of(profile), "NOLOGIN"))
+        statements.append(f"GRANT {WRITER} TO {writer_of(profile)}")
+        # Taken on in a transaction that writes, and in no other: what a login reads, it reads through its views.
+        statements.append(f"GRANT {writer_of(profile)} TO caregraph_{profile.value} WITH INHERIT FALSE, SET TRUE")
     # CREATEROLE without SUPERUSER must be a member of what it acts as.
     statements += [f"GRANT {role} TO CURRENT_USER" for role in GROUP_ROLES]
     return statements
+
+
+def writer_of(profile: Profile) -> str:
+    """Role that a transaction of a profile's login goes on as where it writes."""
+    return f"caregraph_{profile.value}_writer"
 
 
 def _create(role: str, attributes: str) -> str:

@@ -64,9 +64,9 @@ GRANTS = (*PAGE, arg("unreviewed", bool, "Only grants that nobody has reviewed",
 """Arguments of the list of grants."""
 
 
-@strawberry.type(description="What changes something")
-class Mutation:
-    """Roots of mutations, carried out one after the other."""
+@strawberry.type
+class BreakGlassMutations:
+    """Roots of mutations about broken glass."""
 
     break_glass: BreakGlassGrant | None = field(
         "Opens one patient's chart to the caller in an emergency: what is suppressed for want of a treatment "

@@ -13,7 +13,7 @@ from graph.datatype import CodeableConcept, FhirDateTime, Quantity, ReferenceRan
 from graph.fact import ClinicalFact
 from graph.field import FACTS, field
 from graph.lab import LabResult, ObservationComponent
-from graph.node import Node, node_id, served_from
+from graph.node import Node, node_id, row_version, served_from
 from graph.provider import Provider
 from loaders.allergy_intolerance import AllergyIntoleranceRow
 from loaders.care_team import CareTeamRow
@@ -32,6 +32,7 @@ class Condition(ClinicalFact):
     """Served from ConditionRow."""
 
     id: strawberry.ID = node_id("Condition")
+    version: int = row_version()
     clinical_status: str | None = field(
         "Clinical status: active, resolved, …; null where the source has none", phi=Phi.CLINICAL
     )
@@ -54,6 +55,7 @@ class Procedure(ClinicalFact):
     """Served from ProcedureRow."""
 
     id: strawberry.ID = node_id("Procedure")
+    version: int = row_version()
     status: str | None = field("Status: completed, in-progress, not-done, …", phi=None)
     code: CodeableConcept | None = field("What was done", phi=Phi.CLINICAL, value=concept)
     reason: list[CodeableConcept] | None = field("Why it was done", phi=Phi.CLINICAL)
@@ -84,6 +86,7 @@ class AllergyIntolerance(ClinicalFact):
     """Served from AllergyIntoleranceRow."""
 
     id: strawberry.ID = node_id("AllergyIntolerance")
+    version: int = row_version()
     no_known_allergy: bool | None = field(
         "Whether this states that no allergy is known: then it is not an allergy", phi=Phi.CLINICAL
     )
@@ -105,6 +108,7 @@ class Immunization(ClinicalFact):
     """Served from ImmunizationRow."""
 
     id: strawberry.ID = node_id("Immunization")
+    version: int = row_version()
     status: str | None = field("Status: completed, entered-in-error or not-done", phi=None)
     vaccine_code: CodeableConcept | None = field("Vaccine given", phi=Phi.CLINICAL, value=concept)
     occurrence_date_time: FhirDateTime | None = field("When it was given", phi=Phi.DATE, value=Element("occurrence"))
@@ -122,6 +126,7 @@ class Observation(ClinicalFact):
     """Served from ObservationRow."""
 
     id: strawberry.ID = node_id("Observation")
+    version: int = row_version()
     status: str | None = field("Status: final, preliminary, amended, …", phi=None)
     category: list[str] | None = field("Categories: social-history, survey, …", phi=Phi.CLINICAL)
     code: CodeableConcept | None = field("What was observed", phi=Phi.CLINICAL, value=concept)
@@ -148,6 +153,7 @@ class DiagnosticReport(ClinicalFact):
     """Served from DiagnosticReportRow."""
 
     id: strawberry.ID = node_id("DiagnosticReport")
+    version: int = row_version()
     status: str | None = field("Status: final, preliminary, amended, …", phi=None)
     category: list[CodeableConcept] | None = field("Services that made the report", phi=Phi.CLINICAL)
     code: CodeableConcept | None = field("Kind of the report", phi=Phi.CLINICAL, value=concept)
@@ -196,6 +202,7 @@ class Consent(Node):
     """Served from ConsentRow."""
 
     id: strawberry.ID = node_id("Consent")
+    version: int = row_version()
     status: str | None = field("Status: active, rejected, …", phi=None)
     scope: CodeableConcept | None = field("Scope of the consent: privacy, research, treatment, …", phi=None)
     category: list[CodeableConcept] | None = field("Kinds of the consent", phi=None)

@@ -25,7 +25,7 @@ from graph.field import CODE, FACTS, PAGE, PERIOD, field
 from graph.imaging_study import IMAGING, ImagingStudy
 from graph.lab import LabResult
 from graph.medication import MedicationAdministration, MedicationRequest
-from graph.node import Node, node_id, served_from
+from graph.node import Node, node_id, row_version, served_from
 from graph.provider import Provider
 from graph.vital_sign import VitalSign
 from loaders.element import Element, Inside, concept
@@ -41,6 +41,7 @@ class Encounter(Node):
     """Served from EncounterRow."""
 
     id: strawberry.ID = node_id("Encounter")
+    version: int = row_version()
     status: str | None = field("Status: planned, in-progress, finished, …", phi=None)
     class_: str | None = field(
         "Class of the encounter (HL7 v3 ActCode: AMB, IMP, EMER, …)",

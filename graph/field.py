@@ -32,7 +32,7 @@ strawberry.enum(
 
 
 @strawberry.schema_directive(
-    locations=[Location.FIELD_DEFINITION, Location.ARGUMENT_DEFINITION],
+    locations=[Location.FIELD_DEFINITION, Location.ARGUMENT_DEFINITION, Location.INPUT_FIELD_DEFINITION],
     name="phi",
     description="Kind of protected health information that a field carries or an argument filters by",
 )
@@ -78,16 +78,24 @@ def enum(values: type[Enum], description: str, *, phi: Phi | None) -> None:
     _enums[values] = phi
 
 
+_inputs: set[type] = set()
+
+
+def input_object(made: type) -> None:
+    """Notes an input object whose fields all say their PHI kind; see graph.write."""
+    _inputs.add(made)
+
+
 def arg(
     name: str, type_: Any, description: str, *, phi: Phi | None, default: Any = None, graphql_name: str | None = None
 ) -> Argument:
     """Declares an argument; like a field it must say its PHI kind.
 
-    Raises TypeError for an enum that was declared with another kind or none, and for an input object: its fields would
-    have no kinds.
+    Raises TypeError for an enum that was declared with another kind or none, and for an input object whose fields have
+    no kinds: only those of mutations do (graph.write).
     """
     for part in _parts(type_):
-        if getattr(getattr(part, "__strawberry_definition__", None), "is_input", False):
+        if getattr(getattr(part, "__strawberry_definition__", None), "is_input", False) and part not in _inputs:
             raise TypeError(f"{name}: the parts of an input object are arguments, each with its kind.")
         if isinstance(part, type) and issubclass(part, Enum) and (part not in _enums or _enums[part] is not phi):
             raise TypeError(f"{name}: {part.__name__} must be declared with enum() and the argument's kind.")

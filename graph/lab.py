@@ -11,7 +11,7 @@ from db.policy import Phi
 from graph.datatype import CodeableConcept, FhirDateTime, Quantity, ReferenceRange
 from graph.fact import ClinicalFact
 from graph.field import field
-from graph.node import Node, node_id, served_from
+from graph.node import Node, node_id, row_version, served_from
 from loaders.element import Element, concept, value_quantity
 from loaders.lab import LabResultRow, LabTestRow
 
@@ -45,6 +45,7 @@ class LabResult(ClinicalFact):
     """Served from LabResultRow: a quantity, a concept, a text or a time; or the reason for its absence."""
 
     id: strawberry.ID = node_id("LabResult")
+    version: int = row_version()
     status: str | None = field("Status: final, preliminary, amended, …", phi=None)
     test: LabTest | None = field("Test that gave the result", phi=Phi.CLINICAL, batch=resolvers.lab.test)
     report: Annotated[DiagnosticReport, strawberry.lazy("graph.chart")] | None = field(

@@ -13,7 +13,7 @@ from graph.connection import Connection
 from graph.datatype import CodeableConcept, FhirDateTime, Quantity
 from graph.fact import ClinicalFact
 from graph.field import FACTS, field
-from graph.node import Node, node_id, served_from
+from graph.node import Node, node_id, row_version, served_from
 from graph.provider import Provider
 from loaders.element import Element, concept
 from loaders.medication import MedicationRow
@@ -76,6 +76,7 @@ class MedicationAdministration(ClinicalFact):
     """Served from MedicationAdministrationRow."""
 
     id: strawberry.ID = node_id("MedicationAdministration")
+    version: int = row_version()
     status: str | None = field("Status: completed, in-progress, not-done, …", phi=Phi.CLINICAL)
     medication: Medication | None = field(
         "Medication that was given", phi=Phi.CLINICAL, batch=resolvers.chart.medication
@@ -91,6 +92,7 @@ class MedicationRequest(ClinicalFact):
     """Served from MedicationRequestRow."""
 
     id: strawberry.ID = node_id("MedicationRequest")
+    version: int = row_version()
     status: str | None = field("Status: active, stopped, completed, …", phi=Phi.CLINICAL)
     intent: str | None = field("Intent: order, plan, proposal, …", phi=Phi.CLINICAL)
     priority: str | None = field("Priority: routine, urgent, stat, …", phi=Phi.CLINICAL)

@@ -31,6 +31,11 @@ def node_id(type_name: str) -> Any:
     return field("Global id: FHIR type, slash, key", phi=None, value=GlobalId(type_name))
 
 
+def row_version() -> Any:
+    """The `version` field of a type that clients update."""
+    return field("Version of the record, one more for each change; an update says which one was seen", phi=None)
+
+
 SERVED: dict[type, str] = {}
 """Name of the type of Node that each row class serves."""
 ROWS: dict[str, type] = {}

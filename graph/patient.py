@@ -51,7 +51,7 @@ from graph.field import CODE, FACTS, PAGE, PERIOD, STATUS, arg, field
 from graph.imaging_study import IMAGING, ImagingStudy
 from graph.lab import LabResult
 from graph.medication import MedicationAdministration, MedicationRequest
-from graph.node import Node, node_id, served_from
+from graph.node import Node, node_id, row_version, served_from
 from graph.patient_summary import PatientSummary
 from graph.research_dataset import CohortSummary
 from graph.schedule import Appointment
@@ -65,6 +65,7 @@ class Patient(Node):
     """Served from PatientRow."""
 
     id: strawberry.ID = node_id("Patient")
+    version: int = row_version()
     mrn: str | None = field("Medical record number at the caller's facility", phi=Phi.MEDICAL_RECORD_NUMBER)
     active: bool | None = field("Whether the record is in use", phi=None)
     name: list[HumanName] | None = field(

@@ -13,7 +13,7 @@ from db.policy import Phi
 from graph.datatype import CodeableConcept, FhirDateTime
 from graph.facility import Department
 from graph.field import field
-from graph.node import Node, node_id, served_from
+from graph.node import Node, node_id, row_version, served_from
 from graph.provider import Provider
 from loaders.appointment import AppointmentRow
 from loaders.element import Element, concept
@@ -28,6 +28,7 @@ class Appointment(Node):
     """Served from AppointmentRow."""
 
     id: strawberry.ID = node_id("Appointment")
+    version: int = row_version()
     status: str | None = field("Status: booked, arrived, fulfilled, cancelled, …", phi=None)
     type: CodeableConcept | None = field("Kind of the appointment", phi=Phi.CLINICAL, value=concept)
     description: str | None = field("Reason as text", phi=Phi.FREE_TEXT)

@@ -21,7 +21,7 @@ import resolvers.provider
 import resolvers.research_dataset
 from db.policy import Phi
 from graph.audit import ACTOR, REPORT, AccessEvent, Disclosure
-from graph.break_glass import GRANTS, BreakGlassGrant, Mutation, Subscription
+from graph.break_glass import GRANTS, BreakGlassGrant, Subscription
 from graph.clinical_note import SEARCH, ClinicalNoteSearch
 from graph.connection import Connection
 from graph.datatype import SCALARS
@@ -33,6 +33,7 @@ from graph.field import PAGE, REQUIRED, arg, field
 from graph.imaging_study import IMAGING_SEARCH, ImagingStudy
 from graph.lab import LabResult
 from graph.me import Me, me
+from graph.mutation import Mutation
 from graph.node import Node
 from graph.patient import Patient, PatientMatchConnection
 from graph.provider import Provider

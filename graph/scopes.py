@@ -113,6 +113,7 @@ PARTS = frozenset(
         "ReferenceRange",
         "ResearchStratum",
         "Subscription",
+        "UserError",
         "VitalTrendPoint",
     }
 )
@@ -157,6 +158,6 @@ def check_scopes(caller: Caller, types: Iterable[str]) -> None:
 
 def needed_types(name: str) -> tuple[str, ...]:
     """FHIR types that a type of the graph needs; itself where it has no entry, which no scope grants."""
-    if name in PARTS:
+    if name in PARTS or name.endswith("Payload"):
         return ()
     return FHIR_TYPES.get(name) or FHIR_TYPES.get(re.sub(r"(Connection|Edge)$", "", name)) or (name,)

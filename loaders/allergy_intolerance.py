@@ -14,7 +14,8 @@ COLUMNS = Columns(
     "allergy_intolerance",
     """
     id, patient_id, encounter_id, clinical_status, verification_status, type, category, criticality, code_system,
-    code, code_display, code_text, code_translation, no_known_allergy, onset, recorded_date, reaction, note, sort_time
+    code, code_display, code_text, code_translation, no_known_allergy, onset, recorded_date, reaction, note, sort_time,
+    version
     """,
 )
 
@@ -47,6 +48,7 @@ class AllergyIntoleranceRow:
     reaction: list[dict[str, Any]] | None
     note: str | None
     sort_time: datetime
+    version: int
 
 
 allergy_intolerances_of_patients = NewestBatch(ALLERGY_INTOLERANCES_OF_PATIENTS, AllergyIntoleranceRow)

@@ -14,7 +14,7 @@ COLUMNS = Columns(
     "appointment",
     """
     id, patient_id, provider_id, department_id, status, code_system, code, code_display, code_text, code_translation,
-    description, start_date_time, end_date_time, sort_time
+    description, start_date_time, end_date_time, sort_time, version
     """,
 )
 
@@ -42,6 +42,7 @@ class AppointmentRow:
     start_date_time: str | None
     end_date_time: str | None
     sort_time: datetime
+    version: int
 
 
 appointments_of_patients = NewestBatch(APPOINTMENTS_OF_PATIENTS, AppointmentRow)

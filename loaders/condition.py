@@ -14,7 +14,7 @@ COLUMNS = Columns(
     "condition",
     """
     id, patient_id, encounter_id, clinical_status, verification_status, category, severity, code_system, code,
-    code_display, code_text, code_translation, body_site, onset, abatement, recorded_date, note, sort_time
+    code_display, code_text, code_translation, body_site, onset, abatement, recorded_date, note, sort_time, version
     """,
 )
 
@@ -47,6 +47,7 @@ class ConditionRow:
     recorded_date: str | None
     note: str | None
     sort_time: datetime
+    version: int
 
 
 conditions_of_patients = NewestBatch(CONDITIONS_OF_PATIENTS, ConditionRow)

@@ -13,7 +13,7 @@ from loaders.statement import Columns
 COLUMNS = Columns(
     "consent",
     """
-    id, patient_id, status, scope, category, date_time, provision, sort_time
+    id, patient_id, status, scope, category, date_time, provision, sort_time, version
     """,
 )
 
@@ -34,6 +34,7 @@ class ConsentRow:
     date_time: str | None
     provision: dict[str, Any] | None
     sort_time: datetime
+    version: int
 
 
 consents_of_patients = NewestBatch(CONSENTS_OF_PATIENTS, ConsentRow)

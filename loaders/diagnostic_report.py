@@ -14,7 +14,7 @@ COLUMNS = Columns(
     "diagnostic_report",
     """
     id, patient_id, encounter_id, status, category, code_system, code, code_display, code_text, code_translation,
-    effective, issued, sort_time
+    effective, issued, sort_time, version
     """,
 )
 
@@ -42,6 +42,7 @@ class DiagnosticReportRow:
     effective: str | None
     issued: str | None
     sort_time: datetime
+    version: int
 
 
 diagnostic_reports_of_patients = NewestBatch(DIAGNOSTIC_REPORTS_OF_PATIENTS, DiagnosticReportRow)

@@ -14,7 +14,7 @@ COLUMNS = Columns(
     "encounter",
     """
     id, facility_id, patient_id, department_id, provider_id, part_of_id, status, class_code, code_system, code,
-    code_display, code_text, code_translation, period_start, period_end, details, sort_time
+    code_display, code_text, code_translation, period_start, period_end, details, sort_time, version
     """,
 )
 
@@ -48,6 +48,7 @@ class EncounterRow:
     period_end: str | None
     details: dict[str, Any] | None
     sort_time: datetime
+    version: int
 
 
 encounters_of_patients = NewestBatch(ENCOUNTERS_OF_PATIENTS, EncounterRow)

@@ -14,7 +14,7 @@ COLUMNS = Columns(
     "immunization",
     """
     id, patient_id, encounter_id, status, code_system, code, code_display, code_text, code_translation, occurrence,
-    occurrence_text, primary_source, lot_number, dose_quantity, sort_time
+    occurrence_text, primary_source, lot_number, dose_quantity, sort_time, version
     """,
 )
 
@@ -44,6 +44,7 @@ class ImmunizationRow:
     lot_number: str | None
     dose_quantity: dict[str, Any] | None
     sort_time: datetime
+    version: int
 
 
 immunizations_of_patients = NewestBatch(IMMUNIZATIONS_OF_PATIENTS, ImmunizationRow)

@@ -19,7 +19,7 @@ COLUMNS = Columns(
     """
     id, patient_id, encounter_id, lab_test_id, diagnostic_report_id, status, effective, issued, value_number,
     value_comparator, value_unit, value_code, value_system, value_concept, value_text, value_date_time,
-    data_absent_reason, component, member_id, interpretation, reference_range, specimen, note, sort_time
+    data_absent_reason, component, member_id, interpretation, reference_range, specimen, note, sort_time, version
     """,
 )
 FILTER = """($7::text[] IS NULL OR status = ANY($7::text[]))
@@ -100,6 +100,7 @@ class LabResultRow:
     specimen: str | None
     note: str | None
     sort_time: datetime
+    version: int
 
 
 lab_test_by_id = ByIdBatch(LAB_TEST_BY_ID, LabTestRow)

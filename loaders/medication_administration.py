@@ -14,7 +14,7 @@ COLUMNS = Columns(
     "medication_administration",
     """
     id, patient_id, encounter_id, medication_id, medication_request_id, status, effective_start, effective_end,
-    dosage, sort_time
+    dosage, sort_time, version
     """,
 )
 
@@ -46,6 +46,7 @@ class MedicationAdministrationRow:
     effective_end: str | None
     dosage: dict[str, Any] | None
     sort_time: datetime
+    version: int
 
 
 medication_administrations_of_patients = NewestBatch(

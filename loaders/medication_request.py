@@ -14,7 +14,7 @@ COLUMNS = Columns(
     "medication_request",
     """
     id, patient_id, encounter_id, medication_id, provider_id, status, intent, priority, authored_on, reason,
-    reason_condition_id, dosage, dispense, sort_time
+    reason_condition_id, dosage, dispense, sort_time, version
     """,
 )
 
@@ -43,6 +43,7 @@ class MedicationRequestRow:
     dosage: list[dict[str, Any]] | None
     dispense: dict[str, Any] | None
     sort_time: datetime
+    version: int
 
 
 medication_requests_of_patients = NewestBatch(MEDICATION_REQUESTS_OF_PATIENTS, MedicationRequestRow)

@@ -17,7 +17,7 @@ COLUMNS = Columns(
     id, patient_id, encounter_id, status, category, code_system, code, code_display, code_text, code_translation,
     effective, issued, value_number, value_comparator, value_unit, value_code, value_system, value_concept,
     value_text, value_date_time, data_absent_reason, component, member_id, interpretation, reference_range, note,
-    sort_time
+    sort_time, version
     """,
 )
 
@@ -60,6 +60,7 @@ class ObservationRow:
     reference_range: list[dict[str, Any]] | None
     note: str | None
     sort_time: datetime
+    version: int
 
 
 observations_of_patients = NewestBatch(OBSERVATIONS_OF_PATIENTS, ObservationRow)

@@ -24,7 +24,7 @@ WHERE r.patient_id = ANY($1::uuid[])""",
         "patient",
         """
     active, gender, birth_date, age, deceased, deceased_date_time, marital_status, multiple_birth, race, ethnicity,
-    birth_sex, address, telecom, contact, communication
+    birth_sex, address, telecom, contact, communication, version
     """,
         "p",
     ),
@@ -90,6 +90,7 @@ class PatientRow:
     telecom: list[dict[str, Any]] | None
     contact: list[dict[str, Any]] | None
     communication: list[dict[str, Any]] | None
+    version: int
 
 
 @dataclass(frozen=True, slots=True)

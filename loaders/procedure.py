@@ -14,7 +14,7 @@ COLUMNS = Columns(
     "procedure",
     """
     id, patient_id, encounter_id, provider_id, status, code_system, code, code_display, code_text, code_translation,
-    reason, reason_condition_id, body_site, performed_start, performed_end, sort_time
+    reason, reason_condition_id, body_site, performed_start, performed_end, sort_time, version
     """,
 )
 
@@ -45,6 +45,7 @@ class ProcedureRow:
     performed_start: str | None
     performed_end: str | None
     sort_time: datetime
+    version: int
 
 
 procedures_of_patients = NewestBatch(PROCEDURES_OF_PATIENTS, ProcedureRow)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Hashable, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Generic, LiteralString, TypeAlias, TypeVar
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Generic, Literal, LiteralString, TypeAlias, TypeVar
 
 from aiodataloader import DataLoader
 
 from db.caller import Caller, Patients
-from db.postgres import AskPatients, Session
+from db.postgres import AskPatients, Postgres, Session
 from db.seen import Seen
 from db.stores import Stores
+from db.transaction import Transaction, transaction
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -21,6 +22,9 @@ V = TypeVar("V")
 Batch: TypeAlias = Callable[["Reader", Sequence[K]], Awaitable[Mapping[K, V]]]
 """From a reader and keys to a mapping; a key that is not in the mapping has no value."""
 
+
+Writable: TypeAlias = Literal["clinical", "imaging", "vitals"]
+"""Databases in which callers write."""
 
 PATIENTS = """/* patients_of_caller */
 SELECT reached, denied, excepted, clearances FROM access.patients()"""
@@ -82,6 +86,20 @@ class Reader:
         rows = await self._stores.clinical.write(self.caller, self._record, sql, *args)
         self.seen.rows(self.caller.facility_id, rows)
         return rows
+
+    @asynccontextmanager
+    async def transaction(self, store: Writable = "clinical") -> AsyncGenerator[Transaction]:
+        """A transaction of this caller that writes, committed at its end; what is read afterwards sees it.
+
+        Raises StoreError.
+        """
+        postgres: Postgres = getattr(self._stores, store)
+        patients = None if store == "clinical" else await self.patients()
+        async with transaction(postgres, self.caller, self._record, patients) as writing:
+            yield writing
+        self._joined.clear()
+        for session in (self.clinical, self.imaging, self.vitals):
+            await session.renew()
 
     def notifications(self, channel: str) -> AsyncGenerator[str, None]:
         """Messages of the clinical database on a channel, from now on. Raises StoreError."""

@@ -1,0 +1,146 @@
+"""The change feed of one PostgreSQL database: what was committed, in order, for readers that keep their place.
+
+A reader goes from snapshot to snapshot. What the next one sees and the last one did not has been committed between them,
+whenever it began: nothing is skipped, nothing read twice, and who waits for nobody's long transaction. Between two
+snapshots events come in the order in which they were written, so that two changes of one row are never turned round.
+NOTIFY only says that there may be something to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from db.postgres import Postgres
+
+CHANNEL = "feed"
+"""Channel on which a transaction says that it left events."""
+
+NOW = """/* feed_now */
+SELECT pg_current_snapshot()::text"""
+
+EVENTS = """/* feed_events */
+SELECT seq, transaction_id::text::bigint, occurred_at, facility_id, patient_id, department_ids, table_name, operation,
+    row_keys, since, until
+FROM feed.event
+WHERE transaction_id >= pg_snapshot_xmin($1::text::pg_snapshot)
+    AND NOT pg_visible_in_snapshot(transaction_id, $1::text::pg_snapshot)
+    AND pg_visible_in_snapshot(transaction_id, $2::text::pg_snapshot)
+    AND seq > $3::bigint
+ORDER BY seq
+LIMIT $4::int"""
+
+JOIN_CONSUMER = """/* join_feed_consumer */
+INSERT INTO feed.consumer (name) VALUES ($1::text) ON CONFLICT DO NOTHING"""
+
+PLACE_OF_CONSUMER = """/* place_of_feed_consumer */
+SELECT done::text, reading::text, seq FROM feed.consumer WHERE name = $1::text"""
+
+ACKNOWLEDGE = """/* acknowledge_feed */
+UPDATE feed.consumer
+SET done = $2::text::pg_snapshot, reading = $3::text::pg_snapshot, seq = $4::bigint, acknowledged_at = clock_timestamp()
+WHERE name = $1::text"""
+
+LAG = """/* feed_lag */
+SELECT c.name, count(e.seq), coalesce(extract(epoch FROM clock_timestamp() - min(e.occurred_at)), 0)::float8
+FROM feed.consumer AS c
+LEFT JOIN feed.event AS e ON e.transaction_id >= pg_snapshot_xmin(c.done)
+    AND NOT pg_visible_in_snapshot(e.transaction_id, c.done)
+    AND NOT (c.reading IS NOT NULL AND pg_visible_in_snapshot(e.transaction_id, c.reading) AND e.seq <= c.seq)
+GROUP BY c.name
+ORDER BY c.name"""
+
+DROP_DONE = """/* drop_done_days */
+SELECT feed.drop_done(clock_timestamp() - $1::interval)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """That one statement wrote rows of one patient in one table; whose, which, and no value.
+
+    `facility_id` is None for what belongs to a patient wherever registered, `patient_id` for what is nobody's.
+    """
+
+    seq: int
+    transaction_id: int
+    occurred_at: datetime
+    facility_id: UUID | None
+    patient_id: UUID | None
+    department_ids: Sequence[UUID]
+    table: str
+    operation: str
+    row_keys: Sequence[str]
+    since: datetime | None
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a reader has come: all that snapshot `done` sees, and of what `reading` sees beyond it, up to `seq`.
+
+    Snapshots are PostgreSQL's own text of pg_snapshot.
+    """
+
+    done: str
+    reading: str | None = None
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Events, and the place behind the last one of them; `more` says that others wait already."""
+
+    events: Sequence[Event]
+    place: Place
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a consumer is behind: events that it has not acknowledged, and the age of the oldest in seconds."""
+
+    consumer: str
+    events: int
+    seconds: float
+
+
+class Feed:
+    """Events of one database, read as the worker role."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+
+    async def now(self) -> Place:
+        """The place behind all that is committed. Raises StoreError."""
+        [(snapshot,)] = await self._postgres.worker_fetch(NOW)
+        return Place(snapshot)
+
+    async def read(self, place: Place, at_most: int) -> Page:
+        """The next events behind a place. Raises StoreError."""
+        reading = place.reading or (await self.now()).done
+        rows = await self._postgres.worker_fetch(EVENTS, place.done, reading, place.seq, at_most + 1)
+        events = [Event(*row) for row in rows[:at_most]]
+        if len(rows) > at_most:
+            return Page(events, Place(place.done, reading, events[-1].seq), True)
+        return Page(events, Place(reading), False)
+
+    async def join(self, consumer: str) -> Place:
+        """Where a consumer goes on: where it acknowledged last, or, of a new one, here. Raises StoreError."""
+        await self._postgres.worker_fetch(JOIN_CONSUMER, consumer)
+        [(done, reading, seq)] = await self._postgres.worker_fetch(PLACE_OF_CONSUMER, consumer)
+        return Place(done, reading, seq)
+
+    async def acknowledge(self, consumer: str, place: Place) -> None:
+        """Keeps a consumer's place: what is before it will not be read again, and may be dropped. Raises StoreError."""
+        await self._postgres.worker_fetch(ACKNOWLEDGE, consumer, place.done, place.reading, place.seq)
+
+    async def lag(self) -> Sequence[Lag]:
+        """How far each consumer is behind, by name. Raises StoreError."""
+        return [Lag(*row) for row in await self._postgres.worker_fetch(LAG)]
+
+    async def drop_done(self, older_than: timedelta) -> int:
+        """Drops the partitions of days that ended so long ago and that every consumer has done. Raises StoreError."""
+        [(dropped,)] = await self._postgres.worker_fetch(DROP_DONE, older_than)
+        return dropped

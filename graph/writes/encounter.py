@@ -1,0 +1,59 @@
+"""Mutations of encounters."""
+
+from __future__ import annotations
+
+import strawberry
+
+import resolvers.encounter
+import resolvers.writes.encounter
+from db.policy import Phi
+from graph.datatype import FhirDateTime
+from graph.encounter import Encounter
+from graph.field import field
+from graph.write import Payload, UpdateInput, WriteInput, given, mutation, write_input
+from graph.writes.datatype import CodeableConceptInput
+
+UNSET = strawberry.UNSET
+
+
+@write_input("What an encounter is opened with")
+class OpenEncounterInput(WriteInput):
+    """FHIR Encounter at its start."""
+
+    patient_id: strawberry.ID = given("Global id of the patient", phi=None)
+    class_: str = given("Class of the encounter (HL7 v3 ActCode: AMB, IMP, EMER, …)", phi=None, name="class")
+    type: CodeableConceptInput = given("Type of the encounter", phi=Phi.CLINICAL)
+    department_id: strawberry.ID | None = given("Global id of the department", phi=None, default=UNSET)
+    provider_id: strawberry.ID | None = given("Global id of the provider who leads it", phi=None, default=UNSET)
+    period_start: FhirDateTime | None = given("When it began; now by default", phi=Phi.DATE, default=UNSET)
+    reason: CodeableConceptInput | None = given("Why the patient came", phi=Phi.CLINICAL, default=UNSET)
+    admit_source: CodeableConceptInput | None = given("From where the patient came", phi=Phi.CLINICAL, default=UNSET)
+
+
+@write_input("What an encounter is ended with")
+class DischargeEncounterInput(UpdateInput):
+    """FHIR Encounter at its end."""
+
+    period_end: FhirDateTime | None = given("When it ended; now by default", phi=Phi.DATE, default=UNSET)
+    discharge_disposition: CodeableConceptInput | None = given(
+        "Where the patient went", phi=Phi.CLINICAL, default=UNSET
+    )
+
+
+@strawberry.type(description="What a write of an encounter came to")
+class EncounterPayload(Payload):
+    """Served from Written."""
+
+    encounter: Encounter | None = field("Encounter as it is now", phi=None, batch=resolvers.encounter.written)
+
+
+@strawberry.type
+class EncounterMutations:
+    """Roots of mutations of encounters."""
+
+    open_encounter: EncounterPayload | None = mutation(
+        "Opens an encounter of a patient", OpenEncounterInput, resolvers.writes.encounter.open_one
+    )
+    discharge_encounter: EncounterPayload | None = mutation(
+        "Ends an encounter: the patient leaves", DischargeEncounterInput, resolvers.writes.encounter.discharge
+    )
