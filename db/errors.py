@@ -4,9 +4,9 @@ AppError
   StoreError      StoreUnavailable, StoreTimeout, StoreOverloaded, StoreConflict, ConstraintViolated
   AccessError     Unauthenticated, IssuerUnavailable, Forbidden, InsufficientScope,
                   IntrospectionDisabled, DocumentNotTrusted
-  RequestError    InvalidArgument, InvalidCursor, InvalidId, BadRequest, PhiFilterForbidden, CircularFragment,
-                  PersistedQueryNotFound, PersistedQueryMismatch
-  LimitError      RateLimited, Overloaded, DeadlineExceeded, LimitExceeded, CostLimitExceeded
+  RequestError    InvalidArgument, InvalidCursor, CursorExpired, InvalidId, BadRequest, PhiFilterForbidden,
+                  CircularFragment, PersistedQueryNotFound, PersistedQueryMismatch
+  LimitError      RateLimited, Overloaded, DeadlineExceeded, SlowConsumer, LimitExceeded, CostLimitExceeded
   AuditUnavailable
   SettingsError   (start-up only)
 
@@ -152,6 +152,10 @@ class PhiFilterForbidden(ArgumentError):
     """An argument filters by a value that the caller may not read."""
 
 
+class CursorExpired(ArgumentError):
+    """A cursor is of a time whose changes are not kept any more: read anew."""
+
+
 class BadRequest(RequestError):
     """The HTTP request is malformed."""
 
@@ -189,6 +193,10 @@ class Overloaded(LimitError):
 
 class DeadlineExceeded(LimitError):
     """The operation took too long and was cancelled."""
+
+
+class SlowConsumer(LimitError):
+    """Messages of this subscription are not taken fast enough; go on from its last cursor."""
 
 
 class LimitExceeded(LimitError):

@@ -1,8 +1,8 @@
 """The change feed of one PostgreSQL database: what was committed, in order, for readers that keep their place.
 
-A reader goes from snapshot to snapshot. What the next one sees and the last one did not has been committed between them,
-whenever it began: nothing is skipped, nothing read twice, and who waits for nobody's long transaction. Between two
-snapshots events come in the order in which they were written, so that two changes of one row are never turned round.
+A reader goes from snapshot to snapshot. What the next one sees and the last one did not has been committed between
+them, whenever it began: nothing is skipped, nothing read twice, and nobody waits for another's long transaction.
+Between two snapshots events come in the order in which they were written: two changes of one row never turned round.
 NOTIFY only says that there may be something to read.
 """
 

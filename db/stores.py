@@ -13,6 +13,7 @@ from uuid import UUID
 from db.archive import Archive
 from db.caller import Caller, Profile
 from db.errors import Overloaded, StoreError
+from db.live import Live
 from db.mongo import Mongo
 from db.places import Places
 from db.postgres import Postgres
@@ -64,6 +65,7 @@ class Stores:
         self.notes = Mongo("notes", settings.notes_url, timeout_s)
         self.archive = Archive("archive", settings.archive_url, timeout_s)
         self.warehouse = Warehouse("warehouse", settings.warehouse_url, timeout_s)
+        self.live = Live((self.clinical, self.imaging, self.vitals))
         self._all = (self.clinical, self.imaging, self.vitals, self.notes, self.archive, self.warehouse)
 
     @property
@@ -102,6 +104,7 @@ class Stores:
 
     async def close(self) -> None:
         """Closes every store, even when one fails to."""
+        await self.live.close()
         await asyncio.gather(*(store.close() for store in self._all), return_exceptions=True)
 
     async def ready(self) -> Mapping[str, str | None]:

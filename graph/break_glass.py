@@ -9,6 +9,7 @@ import strawberry
 
 import resolvers.break_glass
 import resolvers.patient
+from graph.change import AFTER, Change
 from graph.datatype import FhirDateTime
 from graph.field import PAGE, REQUIRED, arg, field
 from loaders.element import GlobalId
@@ -53,11 +54,11 @@ class BreakGlassGrant:
     review: str | None = field("What the review found", phi=None)
 
 
-@strawberry.type(description="That somebody broke the glass")
-class BreakGlassEvent:
-    """Served from resolvers.break_glass.Granted."""
+@strawberry.type(description="That emergency accesses were made, reviewed or closed")
+class BreakGlassChange(Change):
+    """Served from resolvers.break_glass.GrantsChange."""
 
-    grant: BreakGlassGrant | None = field("Grant that was made", phi=None, batch=resolvers.break_glass.grant)
+    grants: list[BreakGlassGrant] = field("Grants that changed, as they are now", phi=None)
 
 
 GRANTS = (*PAGE, arg("unreviewed", bool, "Only grants that nobody has reviewed", phi=None, default=False))
@@ -91,13 +92,14 @@ class BreakGlassMutations:
     )
 
 
-@strawberry.type(description="What is told when it happens")
-class Subscription:
-    """Roots of subscriptions; each message is read with the caller's rights of that moment."""
+@strawberry.type
+class BreakGlassSubscriptions:
+    """Roots of subscriptions about broken glass."""
 
-    break_glass_granted: BreakGlassEvent = field(
-        "Grants of the facility as they are made, for its privacy officer",
+    break_glass_grants: BreakGlassChange = field(
+        "Emergency accesses at the facility as they are made, reviewed and closed, for its privacy officer",
         phi=None,
-        root=resolvers.break_glass.granted,
+        root=resolvers.break_glass.changed,
+        args=(AFTER,),
         streams=True,
     )

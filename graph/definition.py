@@ -1,13 +1,13 @@
-"""What a field or an argument of the schema was declared with: Strawberry keeps it beside graphql-core's own."""
+"""What a field, an argument or a part of an input was declared with: Strawberry keeps it beside graphql-core's own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from graphql import GraphQLArgument, GraphQLField
+from graphql import GraphQLArgument, GraphQLField, GraphQLInputField
 
-Declared = GraphQLField | GraphQLArgument
+Declared = GraphQLField | GraphQLArgument | GraphQLInputField
 
 
 def directives_of(declared: Declared) -> Sequence[object]:

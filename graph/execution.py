@@ -267,6 +267,8 @@ class Engine:
         async with aclosing(source) as events:
             async for event in events:
                 async with Deadline(self.deadline_s), self._session(caller) as context:
+                    if not await _told(event, context):
+                        continue
                     payload = await self._whole(asked, context, event)
                     await self._witnessed(asked, context, payload, True, _as_it_is)
                 yield payload
@@ -371,6 +373,12 @@ class Engine:
             return write(payload)
         finally:
             await recorded
+
+
+async def _told(event: object, context: object) -> bool:
+    """Whether an event has something to tell this caller now. Raises AppError where the subscription is over for it."""
+    told: Callable[[object], Awaitable[bool]] | None = getattr(event, "told", None)
+    return True if told is None else await told(context)
 
 
 def _as_it_is(payload: dict[str, Any]) -> dict[str, Any]:

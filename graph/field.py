@@ -81,9 +81,23 @@ def enum(values: type[Enum], description: str, *, phi: Phi | None) -> None:
 _inputs: set[type] = set()
 
 
-def input_object(made: type) -> None:
-    """Notes an input object whose fields all say their PHI kind; see graph.write."""
+def input_object(made: Any) -> None:
+    """Notes an input object of a mutation; see graph.write. Raises TypeError for a field not made with `given`."""
+    for one in made.__strawberry_definition__.fields:
+        if not one.metadata.get("given"):
+            raise TypeError(f"{made.__name__}.{one.python_name}: declare it with given().")
     _inputs.add(made)
+
+
+def given(description: str, *, phi: Kinds, default: Any = REQUIRED, name: str | None = None) -> Any:
+    """Declares a field of an input object: like any other it must say its PHI kind.
+
+    `default=strawberry.UNSET` is for what may be left out; an update leaves that as it is, and null clears it.
+    """
+    kinds = (phi,) if isinstance(phi, Phi) else phi or ()
+    more = {} if default is REQUIRED else {"default": default}
+    directives = [PhiDirective(kind=list(kinds))] if kinds else []
+    return strawberry.field(description=description, name=name, directives=directives, metadata={"given": True}, **more)
 
 
 def arg(

@@ -16,7 +16,6 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
-    GraphQLArgument,
     GraphQLField,
     GraphQLInterfaceType,
     GraphQLObjectType,
@@ -35,7 +34,7 @@ from graphql import (
 from db.caller import Caller, PurposeOfUse, Role
 from db.errors import PhiFilterForbidden
 from db.policy import Form, Phi, may_break_glass, shows, unseen_labels, usual_view, view_of
-from graph.definition import directives_of, metadata_of
+from graph.definition import Declared, directives_of, metadata_of
 from graph.field import PhiDirective
 from graph.scopes import check_scopes
 
@@ -175,7 +174,7 @@ def kinds_shown(
     return made.kinds_shown, made.kinds_masked
 
 
-def kinds_of(declared: GraphQLField | GraphQLArgument) -> Sequence[Phi]:
+def kinds_of(declared: Declared) -> Sequence[Phi]:
     """PHI kinds that a field or an argument of the schema was declared with."""
     return [
         one for directive in directives_of(declared) if isinstance(directive, PhiDirective) for one in directive.kind

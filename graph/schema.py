@@ -21,7 +21,7 @@ import resolvers.provider
 import resolvers.research_dataset
 from db.policy import Phi
 from graph.audit import ACTOR, REPORT, AccessEvent, Disclosure
-from graph.break_glass import GRANTS, BreakGlassGrant, Subscription
+from graph.break_glass import GRANTS, BreakGlassGrant
 from graph.clinical_note import SEARCH, ClinicalNoteSearch
 from graph.connection import Connection
 from graph.datatype import SCALARS
@@ -32,6 +32,7 @@ from graph.facility import Facility
 from graph.field import PAGE, REQUIRED, arg, field
 from graph.imaging_study import IMAGING_SEARCH, ImagingStudy
 from graph.lab import LabResult
+from graph.live import Subscription
 from graph.me import Me, me
 from graph.mutation import Mutation
 from graph.node import Node

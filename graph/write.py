@@ -19,8 +19,7 @@ from typing import Any, TypeVar, cast
 
 import strawberry
 
-from db.policy import Phi
-from graph.field import REQUIRED, Kinds, PhiDirective, arg, field, input_object
+from graph.field import REQUIRED, arg, field, given, input_object
 from loaders.write import Code, Written
 from resolvers.context import Context
 
@@ -40,7 +39,7 @@ class UserError:
     place: list[str] = field(
         "Where in the input, from the outside in", phi=None, value=lambda error: error.field, name="field"
     )
-    message: str = field("The same in words, without any value", phi=None)
+    message: str = field("Reason in words, without any value", phi=None)
     version: int | None = field("Of a CONFLICT the version that is current", phi=None)
 
 
@@ -53,25 +52,11 @@ class Payload:
     )
 
 
-def given(description: str, *, phi: Kinds, default: Any = REQUIRED, name: str | None = None) -> Any:
-    """Declares a field of an input object: like any other it must say its PHI kind.
-
-    `default=strawberry.UNSET` is for what may be left out; an update leaves that as it is, and null clears it.
-    """
-    kinds = [phi] if isinstance(phi, Phi) else list(phi or ())
-    more = {} if default is REQUIRED else {"default": default}
-    directives = [PhiDirective(kind=kinds)] if kinds else []
-    return strawberry.field(description=description, name=name, directives=directives, metadata={"given": True}, **more)
-
-
 def write_input(description: str) -> Callable[[C], C]:
     """Declares an input object of a mutation, or one inside it; each of its fields is made with `given`."""
 
     def declared(cls: C) -> C:
         made = strawberry.input(description=description)(cls)
-        for one in made.__strawberry_definition__.fields:  # type: ignore[attr-defined]
-            if not one.metadata.get("given"):
-                raise TypeError(f"{cls.__name__}.{one.python_name}: declare it with given().")
         input_object(made)
         return made
 

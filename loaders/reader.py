@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, LiteralString, TypeAlias, TypeVar
 from aiodataloader import DataLoader
 
 from db.caller import Caller, Patients
+from db.live import Listener
 from db.postgres import AskPatients, Postgres, Session
 from db.seen import Seen
 from db.stores import Stores
@@ -101,9 +102,9 @@ class Reader:
         for session in (self.clinical, self.imaging, self.vitals):
             await session.renew()
 
-    def notifications(self, channel: str) -> AsyncGenerator[str, None]:
-        """Messages of the clinical database on a channel, from now on. Raises StoreError."""
-        return self._stores.clinical.listen(channel)
+    def listener(self) -> Listener:
+        """Somebody who hears what is committed, see db.live. It outlives this reader."""
+        return self._stores.live.listener()
 
     def beside(self, caller: Caller) -> Reader:
         """A reader of the same request, as the same person at another facility; it is closed with this one."""

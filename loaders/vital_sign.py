@@ -94,6 +94,18 @@ JOIN vital_sign USING (id, position)""",
     COLUMNS,
 )
 
+# What an event of the feed tells of: by its keys, or where it has none all readings of its time.
+NEW_VITAL_SIGNS = Statement(
+    """/* new_vital_signs */
+SELECT {}
+FROM vital_sign
+WHERE patient_id = $1::uuid AND sort_time >= $2::timestamptz AND sort_time <= $3::timestamptz
+    AND ($4::text[] IS NULL OR id || '/' || position = ANY($4::text[]))
+ORDER BY sort_time, id, position
+LIMIT $5::int""",
+    COLUMNS,
+)
+
 # The codes of a patient by hopping from one to the next in the index, then the newest reading of each.
 LATEST_VITAL_SIGNS_OF_PATIENTS = Statement(
     f"""/* latest_vital_signs_of_patients */
@@ -283,6 +295,17 @@ async def vital_sign_by_key(reader: Reader, keys: Sequence[Key]) -> Mapping[Key,
     sql = VITAL_SIGN_BY_KEY.for_caller(reader.caller)
     found = [VitalSignRow(*record) for record in await reader.vitals.fetch(sql, ids, positions)]
     return {(row.id, row.position): row for row in found}
+
+
+async def new_vital_signs(
+    reader: Reader, patient_id: UUID, since: datetime, until: datetime, keys: Sequence[str] | None, at_most: int
+) -> Sequence[VitalSignRow]:
+    """Readings of a patient from `since` to `until`, both included, oldest first; of these keys (`id/position`)."""
+    sql = NEW_VITAL_SIGNS.for_caller(reader.caller)
+    return [
+        VitalSignRow(*record)
+        for record in await reader.vitals.fetch(sql, patient_id, since, until, keys and list(keys), at_most)
+    ]
 
 
 async def vital_trends_of_patients(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from db.caller import Profile
 from db.errors import Forbidden, InvalidArgument
+from db.live import Change, Topic
 from db.policy import may_break_glass
 from loaders.break_glass import (
     BreakGlassRow,
@@ -18,11 +18,14 @@ from loaders.break_glass import (
     review_break_glass,
 )
 from resolvers.arguments import resource_id, text
-from resolvers.connection import Slice, link, scope, time_page, time_slice
+from resolvers.connection import Slice, scope, time_page, time_slice
 from resolvers.context import Context
+from resolvers.live import events, listening, messages
 
 MINUTES_MAX = 240
 """Minutes that one grant lasts at most."""
+GRANTS = "Subscription.breakGlassGrants"
+"""What cursors of the subscription are good for."""
 REASON_MIN, REASON_MAX, REVIEW_MAX = 10, 500, 2000
 
 
@@ -58,27 +61,28 @@ async def grants(context: Context, *, first: int, after: str | None, unreviewed:
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
-    """That a glass was broken; the grant itself is read with the rights of the moment in which it is told."""
+class GrantsChange:
+    """That grants were made, reviewed or closed."""
 
-    grant_id: UUID
+    change: Change
+    cursor: str
+    grants: list[BreakGlassRow] = field(default_factory=list[BreakGlassRow])
+
+    async def told(self, context: Context) -> bool:
+        """Reads the grants as they are now. Raises Forbidden for who is no privacy officer any more."""
+        _privacy_officer(context)
+        keys = dict.fromkeys(UUID(key) for event in events(self.change) for key in event.row_keys)
+        found = await context.reader.load_many(break_glass_grant_by_id, list(keys))
+        self.grants.extend(row for row in found if row is not None)
+        return bool(self.grants)
 
 
-async def granted(context: Context) -> AsyncGenerator[Granted, None]:
-    """Every grant of the facility from now on. Raises Forbidden for who is no privacy officer."""
+async def changed(context: Context, *, after: str | None) -> AsyncGenerator[GrantsChange, None]:
+    """Grants of the facility as they change. Raises Forbidden for who is no privacy officer, CursorExpired."""
     _privacy_officer(context)
-    return _granted(context.reader.notifications("break_glass"), str(context.caller.facility_id))
-
-
-async def _granted(messages: AsyncGenerator[str, None], facility_id: str) -> AsyncGenerator[Granted, None]:
-    async with aclosing(messages):
-        async for message in messages:
-            at, _, grant_id = message.partition(" ")
-            if at == facility_id:
-                yield Granted(UUID(grant_id))
-
-
-grant = link(break_glass_grant_by_id, "grant_id")
+    topic = Topic(context.caller.facility_id, tables=frozenset({"break_glass_grant"}))
+    listener = await listening(context, GRANTS, {"clinical": topic}, after)
+    return messages(listener, context, GRANTS, GrantsChange)
 
 
 def _privacy_officer(context: Context) -> None:

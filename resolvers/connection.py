@@ -27,6 +27,8 @@ TimeBatch: TypeAlias = Callable[..., Awaitable[Mapping[UUID, Sequence[Any]]]]
 Check: TypeAlias = Callable[[str, Any], object]
 """From an argument's name and value to what the batch function takes; raises InvalidArgument."""
 
+CURSOR_MAX = 4000
+"""Characters of a cursor; one of a subscription names the transactions that were open at its moment."""
 _MAC = 16
 """Bytes of a cursor's truncated HMAC-SHA-256."""
 
@@ -46,7 +48,7 @@ class Scope:
 
     def verify(self, cursor: str, length: int) -> Sequence[str]:
         """Position of a cursor that `sign` made for this scope. Raises InvalidCursor for any other."""
-        if len(cursor) > 1000 or not cursor.isascii():
+        if len(cursor) > CURSOR_MAX or not cursor.isascii():
             raise InvalidCursor("after")
         try:
             raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)

@@ -78,11 +78,11 @@ class Graph:
         [payload] = [one async for one in run]
         return self._answer(payload)
 
-    async def subscribe_as(self, caller: Caller, query: str) -> AsyncGenerator[Answer]:
+    async def subscribe_as(self, caller: Caller, query: str, **variables: Any) -> AsyncGenerator[Answer]:
         """Each message of a subscription."""
         operation = self._engine.prepare(query, None)
         assert not isinstance(operation, list)
-        async with aclosing(self._engine.subscribe(operation, {}, caller, REQUEST)) as payloads:
+        async with aclosing(self._engine.subscribe(operation, variables, caller, REQUEST)) as payloads:
             async for payload in payloads:
                 yield self._answer(payload)
 

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import strawberry
 
-from graph.write import given, write_input
+from graph.field import given
+from graph.write import write_input
 
 UNSET = strawberry.UNSET
 

@@ -9,8 +9,8 @@ import resolvers.writes.encounter
 from db.policy import Phi
 from graph.datatype import FhirDateTime
 from graph.encounter import Encounter
-from graph.field import field
-from graph.write import Payload, UpdateInput, WriteInput, given, mutation, write_input
+from graph.field import field, given
+from graph.write import Payload, UpdateInput, WriteInput, mutation, write_input
 from graph.writes.datatype import CodeableConceptInput
 
 UNSET = strawberry.UNSET

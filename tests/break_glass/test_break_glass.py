@@ -171,7 +171,7 @@ async def test_bad_arguments_are_named(graph: Graph, argument: str, value: objec
 async def test_a_privacy_officer_is_told_at_once(graph: Graph) -> None:
     """One of this facility is told; one of another facility hears only of theirs."""
     here, there = graph.caller(Profile.PRIVACY_OFFICER, 0), graph.caller(Profile.PRIVACY_OFFICER, 1)
-    told = "subscription { breakGlassGranted { grant { subject reason patient { mrn } } } }"
+    told = "subscription { breakGlassGrants { grants { subject reason patient { mrn } } } }"
     async with aclosing(graph.subscribe_as(here, told)) as ours, aclosing(graph.subscribe_as(there, told)) as theirs:
         waiting = [asyncio.ensure_future(anext(ours)), asyncio.ensure_future(anext(theirs))]
         while not all(one.done() for one in waiting):  # nobody is told of what was before they listened
@@ -180,11 +180,11 @@ async def test_a_privacy_officer_is_told_at_once(graph: Graph) -> None:
                 await graph.ask_as(consultant(graph, facility), BREAK, patient=patient, reason=f"{REASON} {facility}")
             await asyncio.wait(waiting, timeout=0.5)
         messages = [one.result() for one in waiting]
-    assert [m.data["breakGlassGranted"]["grant"]["reason"] for m in messages] == [f"{REASON} 0", f"{REASON} 1"]
+    assert [m.data["breakGlassGrants"]["grants"][0]["reason"] for m in messages] == [f"{REASON} 0", f"{REASON} 1"]
 
 
 async def test_a_subscription_is_refused_to_others(graph: Graph) -> None:
     async with aclosing(
-        graph.subscribe_as(graph.caller(), "subscription { breakGlassGranted { grant { id } } }")
+        graph.subscribe_as(graph.caller(), "subscription { breakGlassGrants { grants { id } } }")
     ) as told:
         assert (await anext(told)).codes == ["FORBIDDEN"]

@@ -162,7 +162,7 @@ async def test_privacy_officer_watches_the_glass_break(api: Api, page: Page) -> 
     """A subscription is told, over the page's own socket, of what another caller does meanwhile."""
     await choose_persona(page, "privacy")
     facility = await page.evaluate("document.querySelector('select[name=facility]').value")
-    watch = "subscription Watch { breakGlassGranted { grant { reason } } }"
+    watch = "subscription Watch { breakGlassGrants { grants { reason } } }"
     await page.evaluate(f"void ({_EDITOR}.setValue({json.dumps(watch)}), {_ANSWER}.setValue(''))")
     await page.wait_for(f"{_EDITOR}.operationName === 'Watch'")
     await page.click(".graphiql-execute-button")

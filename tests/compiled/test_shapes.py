@@ -34,7 +34,7 @@ def below(selection: str, who: Caller, flags: dict[str, bool] | None = None) -> 
     assert root is not None
     [patient] = root.links
     noted = Below()
-    patient.complete(PatientRow(uuid4(), OPEN, *[None] * 16), (None, "patient"), noted)  # type: ignore[arg-type]  # nothing of it is read
+    patient.complete(PatientRow(uuid4(), OPEN, *[None] * 17), (None, "patient"), noted)  # type: ignore[arg-type]  # nothing of it is read
     [shape] = noted.items
     return shape
 

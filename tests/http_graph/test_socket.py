@@ -14,7 +14,7 @@ from tests.served import Api
 
 FIRST = "{ patients(first: 1) { nodes { id } } }"
 BREAK = 'mutation ($id: ID!) { breakGlass(patient: $id, reason: "Unconscious in the emergency department") { id } }'
-TOLD = "subscription { breakGlassGranted { grant { id reason patient { id } } } }"
+TOLD = "subscription { breakGlassGrants { grants { id reason patient { id } } } }"
 
 
 class Socket:
@@ -74,7 +74,7 @@ async def test_privacy_officer_is_told(api: Api, graph: Graph) -> None:
         )
         patient, grants, message = await broken_until_told(officer, physician)
         assert (message["id"], message["type"]) == ("told", "next")
-        told = message["payload"]["data"]["breakGlassGranted"]["grant"]
+        told = message["payload"]["data"]["breakGlassGrants"]["grants"][0]
         assert told["id"] in grants
         assert told["patient"]["id"] == patient
 

@@ -131,7 +131,7 @@ async def test_writes_and_notifications_pass(pooled: Settings, graph: Graph) -> 
     stores = Stores(pooled)
     behind = Graph(pooled, stores, graph.facilities)
     officer = behind.caller(Profile.PRIVACY_OFFICER)
-    told = behind.subscribe_as(officer, "subscription { breakGlassGranted { grant { id } } }")
+    told = behind.subscribe_as(officer, "subscription { breakGlassGrants { grants { id } } }")
     telling = asyncio.ensure_future(anext(told))
     [patient] = (await behind.ask("{ patients(first: 1) { nodes { id } } }")).data["patients"]["nodes"]
     grants: list[str] = []
@@ -143,6 +143,6 @@ async def test_writes_and_notifications_pass(pooled: Settings, graph: Graph) -> 
         grants.append(answer.data["breakGlass"]["id"])
         if (await asyncio.wait([telling], timeout=0.2))[0]:
             break
-    assert (await telling).data["breakGlassGranted"]["grant"]["id"] in grants
+    assert (await telling).data["breakGlassGrants"]["grants"][0]["id"] in grants
     await told.aclose()
     await stores.close()

@@ -129,4 +129,4 @@ async def test_a_subscription_hears_of_other_processes(running: Sequence[Running
         officer = await Socket(running[0].api, http).open("privacy", code)
         physician = await Socket(running[2].api, http).open("physician", code)
         _, grants, message = await broken_until_told(officer, physician)
-    assert message["payload"]["data"]["breakGlassGranted"]["grant"]["id"] in grants
+    assert message["payload"]["data"]["breakGlassGrants"]["grants"][0]["id"] in grants

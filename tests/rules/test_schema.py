@@ -11,6 +11,7 @@ import pytest
 from graphql import (
     GraphQLArgument,
     GraphQLField,
+    GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLInterfaceType,
     GraphQLNonNull,
@@ -29,6 +30,12 @@ TYPES = [
 ]
 FIELDS = [(f"{type_.name}.{name}", field) for type_ in TYPES for name, field in type_.fields.items()]
 ARGUMENTS = [(f"{place}({name}:)", arg) for place, field in FIELDS for name, arg in field.args.items()]
+INPUTS = [
+    (f"{type_.name}.{name}", given)
+    for type_ in GRAPH.type_map.values()
+    if isinstance(type_, GraphQLInputObjectType)
+    for name, given in type_.fields.items()
+]
 PHI_LINE = re.compile(r"^\s*(\w+)(?:\(.*\))?: .*@phi\(kind: \[([\w, ]+)\]\)")
 
 
@@ -37,7 +44,7 @@ def test_the_committed_schema_is_the_printed_one() -> None:
 
 
 def test_everything_is_described() -> None:
-    things: list[tuple[str, GraphQLField | GraphQLArgument]] = [*FIELDS, *ARGUMENTS]
+    things: list[tuple[str, GraphQLField | GraphQLArgument | GraphQLInputField]] = [*FIELDS, *ARGUMENTS, *INPUTS]
     for place, thing in things:
         assert thing.description, place
         assert not thing.description.startswith("The "), place
@@ -63,13 +70,14 @@ def test_a_field_without_a_decision_does_not_import() -> None:
 def test_every_field_is_declared_with_field() -> None:
     """A bare annotation or strawberry.field would carry no decision: graph/ calls neither."""
     bare = re.compile(r"strawberry\.field\(")
-    for path in (ROOT / "graph").glob("*.py"):
+    for path in (ROOT / "graph").rglob("*.py"):
         if path.name != "field.py":
             text = path.read_text(encoding="utf-8")
             assert not bare.search(text), path.name
     for place, field in FIELDS:
         assert field.description, f"{place} was not declared with field()"
-    assert not [t for t in GRAPH.type_map.values() if isinstance(t, GraphQLInputObjectType) and t.name[0] != "_"]
+    for place, given in INPUTS:
+        assert given.description, f"{place} was not declared with given()"
 
 
 def directives(sdl: str) -> dict[str, set[str]]:
@@ -77,7 +85,7 @@ def directives(sdl: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     owner = ""
     for line in sdl.splitlines():
-        opened = re.match(r"^(?:type|interface) (\w+)", line)
+        opened = re.match(r"^(?:type|interface|input) (\w+)", line)
         owner = opened[1] if opened else owner
         declared = PHI_LINE.match(line)
         if declared:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from types import ModuleType
 
 import asyncpg
 import pytest
 
-import loaders
+import loaders.writes
 from db.context import role_password
 from db.policy import VIEWS, Form, Phi, View
 from db.postgres import login_url, statement_name
@@ -18,7 +19,15 @@ from db.settings import Settings
 from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch
 from loaders.statement import Statement
 
-MODULES = [importlib.import_module(f"loaders.{module.name}") for module in pkgutil.iter_modules(loaders.__path__)]
+MODULES = [
+    importlib.import_module(f"loaders.{module.name}")
+    for module in pkgutil.iter_modules(loaders.__path__)
+    if module.name != "write"
+]
+WRITING = [
+    importlib.import_module("loaders.write"),
+    *(importlib.import_module(f"loaders.writes.{one.name}") for one in pkgutil.iter_modules(loaders.writes.__path__)),
+]
 DATABASES = {"imaging_study": "imaging", "vital_sign": "vitals"}
 """Loader modules that do not read the clinical database."""
 OTHER_DIALECTS = {"research_dataset"}
@@ -27,9 +36,14 @@ SEARCH = {"patients_by_search"}
 
 
 def found() -> Iterator[tuple[str, Statement | str]]:
-    """(database, statement) of every statement of a PostgreSQL loader."""
-    for module in MODULES:
-        stem = module.__name__.split(".")[1]
+    """(database, statement) of every statement with which a PostgreSQL loader reads."""
+    yield from statements(MODULES)
+
+
+def statements(modules: Sequence[ModuleType]) -> Iterator[tuple[str, Statement | str]]:
+    """(database, statement) of every statement of these modules."""
+    for module in modules:
+        stem = module.__name__.rpartition(".")[2]
         if stem in OTHER_DIALECTS:
             continue
         database = DATABASES.get(stem, "clinical")
@@ -46,6 +60,7 @@ def sql_of(statement: Statement | str, seen: View | None = None) -> str:
     return statement.for_view(seen) if seen else statement.sql
 
 
+WRITES = list(statements(WRITING))
 STATEMENTS = sorted(set(found()), key=lambda pair: statement_name(sql_of(pair[1])))
 BATCHES = {
     f"{module.__name__}.{name}": value
@@ -71,6 +86,19 @@ async def test_statements_prepare_in_every_view(configured: Settings, seen: View
             await connection.close()
 
 
+async def test_what_writes_prepares_as_a_writer(configured: Settings) -> None:
+    urls = {"clinical": configured.clinical_url, "imaging": configured.imaging_url, "vitals": configured.vitals_url}
+    role = "caregraph_clinician"
+    for database, url in urls.items():
+        connection = await asyncpg.connect(login_url(url, role, role_password(configured.secret, role)))
+        try:
+            await connection.execute(f"SET ROLE {role}_writer; SET search_path = {database}, public")
+            for sql in (sql_of(statement) for owner, statement in WRITES if owner == database):
+                await connection.prepare(sql)
+        finally:
+            await connection.close()
+
+
 @pytest.mark.parametrize("name", BATCHES)
 async def test_rows_take_the_columns_of_their_statement(configured: Settings, name: str) -> None:
     batch = BATCHES[name]
@@ -90,6 +118,6 @@ async def test_rows_take_the_columns_of_their_statement(configured: Settings, na
 
 
 def test_names_are_unique() -> None:
-    names = [statement_name(sql_of(statement)) for _, statement in STATEMENTS]
+    names = [statement_name(sql_of(statement)) for _, statement in [*STATEMENTS, *WRITES]]
     assert len(names) == len(set(names))
     assert len(names) > 40

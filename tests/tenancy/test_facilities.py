@@ -34,7 +34,7 @@ async def _granted(pair: Tenants, at: int) -> None:
     await broken(pair.graph, at, Scene(nobody, nobody, patient, "", "", "", made.subject))
 
 
-EVENTS: Mapping[str, Callable[[Tenants, int], Awaitable[None]]] = {"breakGlassGranted": _granted}
+EVENTS: Mapping[str, Callable[[Tenants, int], Awaitable[None]]] = {"breakGlassGrants": _granted}
 """What makes each subscription tell something at a facility."""
 
 

@@ -11,6 +11,7 @@ import pytest
 from db.caller import Profile
 from db.errors import Forbidden
 from tests.asking import Answer, Graph
+from tests.people import People
 
 OPEN = """
 mutation ($input: OpenEncounterInput!) {
@@ -26,11 +27,12 @@ mutation ($input: DischargeEncounterInput!) {
     userErrors { code field message version }
   }
 }"""
-PATIENTS = "{ patients(first: 5) { nodes { id } } }"
 RECORDED = """
 SELECT actor, login, operation, before IS NULL, after ->> 'status' FROM audit.change
 WHERE table_name = 'encounter' AND row_key = $1 ORDER BY occurred_at"""
-FED = "SELECT facility_id, patient_id, operation FROM feed.event WHERE table_name = 'encounter' AND row_keys = ARRAY[$1] ORDER BY seq"
+FED = """
+SELECT facility_id, patient_id, operation FROM feed.event
+WHERE table_name = 'encounter' AND row_keys = ARRAY[$1] ORDER BY seq"""
 
 
 def visit(patient: str, key: str | None = None, **more: Any) -> dict[str, Any]:
@@ -61,8 +63,8 @@ def refusal(answer: Answer, name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 async def patient(graph: Graph) -> str:
-    """Global id of a patient of the first facility."""
-    return (await graph.ask(PATIENTS)).data["patients"]["nodes"][0]["id"]
+    """Global id of a patient of the first facility alone."""
+    return f"Patient/{await People(graph.stores).patient(graph.facilities[0].id)}"
 
 
 async def test_what_is_written_is_answered_as_it_is_read(graph: Graph, patient: str) -> None:
