@@ -14,7 +14,8 @@ from db.errors import AppError, InvalidArgument
 from db.settings import Settings
 from db.stores import FacilityName
 from graph.auth import PERSONAS, issue, persona_of
-from graph.http import json_response, read_json, refused
+from graph.body import read_json
+from graph.http import json_response, refused
 
 
 class Directory(Protocol):

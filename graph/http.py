@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from decimal import Decimal
 from functools import lru_cache, partial
-from typing import Any, cast
-from urllib.parse import parse_qsl
+from typing import Any
 
-import orjson
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from db.caller import Caller
-from db.errors import AppError, BadRequest, InsufficientScope, LimitError, Unauthenticated
+from db.errors import AppError, InsufficientScope, LimitError, Unauthenticated
 from graph.admission import Deadline, Quota
-from graph.coding import CODED_FROM, GZIP_WINDOW_BITS, Coding, coding_for, compressed
-from graph.errors import FormattedError, described
-from graph.execution import Engine
-from graph.media import GRAPHQL_JSON, JSON, MULTIPART, PARTS_FORMAT, Accepted, accepted, media_type
-from graph.request import Asked, Authenticator, Refusals, note, request_info
-
-BODY_BYTES_MAX = 1_000_000
-"""Size of a request body, as sent and after decompression."""
-PARAMETERS_MAX = 16
-"""Parameters of a URL that are looked at; four are known."""
+from graph.body import Refusal, asked_in, asked_in_url, read_json
+from graph.coding import CODED_FROM, Coding, coding_for, compressed
+from graph.encoding import encoded
+from graph.errors import FormattedError, described, internal_error
+from graph.execution import Engine, Operation
+from graph.media import EVENT_STREAM, GRAPHQL_JSON, JSON, MULTIPART, PARTS_FORMAT, Accepted, accepted
+from graph.request import Asked, Authenticator, Refusals, RequestInfo, note, request_info
+from graph.sse import EventStreams
 
 PREFLIGHT_HEADERS = ("graphql-require-preflight", "apollo-require-preflight", "x-requested-with")
 """A GET request needs one of them: a page of another site can't set it without asking first (docs/decisions/0008)."""
@@ -63,20 +57,6 @@ _WHOLE_HEADERS = ((b"cache-control", b"no-store"), (b"vary", b"Accept-Encoding")
 """No cache keeps an answer, because it may hold PHI."""
 
 
-class Refusal(BadRequest):
-    """An HTTP request that is not one for GraphQL; has its own code and the headers that explain it."""
-
-    def __init__(self, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
-        self._code = code
-        self.headers = dict(headers or {})
-        super().__init__(message)
-
-    @property
-    def code(self) -> str:
-        """BAD_REQUEST, or the name of the status that it is answered with."""
-        return self._code
-
-
 class GraphQLEndpoint:
     """The ASGI endpoint `/graphql`.
 
@@ -90,11 +70,12 @@ class GraphQLEndpoint:
         self._authenticator = authenticator
         self._quota = quota
         self._refusals = refusals
+        self._streams = EventStreams()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; every refusal is a GraphQL-shaped error, and an answer under way breaks off."""
         headers = headers_of(scope)
-        takes = Accepted(JSON, parts=False)
+        takes = Accepted(JSON)
         caller: Caller | None = None
         begun = False
 
@@ -107,12 +88,20 @@ class GraphQLEndpoint:
             async with Deadline(self._engine.deadline_s):
                 _check_method(scope["method"], headers)
                 takes = _accepted(scope)
-                caller, _ = await self._authenticator.session(headers)
+                caller, expires_at = await self._authenticator.session(headers)
                 self._quota.take(caller)
                 is_get = scope["method"] == "GET"
-                asked = _asked_in_url(scope) if is_get else asked_in(await read_json(receive, headers))
-                coding = coding_for(headers.get("accept-encoding", ""))
-                await _while_connected(receive, self._answer(scope, sending, asked, caller, takes, coding))
+                asked = asked_in_url(scope) if is_get else asked_in(await read_json(receive, headers))
+                operation = await self._operation(scope, asked, caller)
+                if not _streams(operation, takes):
+                    coding = coding_for(headers.get("accept-encoding", ""))
+                    otherwise = GRAPHQL_JSON if takes.events else JSON  # with the status that says what is wrong
+                    writing = partial(_whole, media_type=takes.whole or otherwise, coding=coding)
+                    answering = self._answer(scope, sending, operation, asked, caller, takes, writing)
+                    await _while_connected(receive, answering)
+            if isinstance(operation, Operation) and _streams(operation, takes):
+                streaming = self._stream(scope, sending, operation, asked, caller, expires_at)
+                await _while_connected(receive, streaming)
         except AppError as error:
             if begun:
                 raise
@@ -121,23 +110,53 @@ class GraphQLEndpoint:
         except ClientDisconnect:
             return
 
-    async def _answer(
-        self, scope: Scope, send: Send, asked: Asked, caller: Caller, takes: Accepted, coding: Coding | None
-    ) -> None:
+    async def _operation(self, scope: Scope, asked: Asked, caller: Caller) -> Operation | list[FormattedError]:
+        """The operation that is asked for, or the errors of its document. Raises Refusal for one that GET may not."""
         operation = self._engine.requested(asked, caller)
-        info = request_info(scope)
-        writing = partial(_whole, media_type=takes.whole or JSON, coding=coding)
         if isinstance(operation, list):
             if self._refusals:
-                await self._refusals(caller, operation[0]["extensions"]["code"], None, info)
-            await _send(send, writing({"errors": operation}))
-            return
+                await self._refusals(caller, operation[0]["extensions"]["code"], None, request_info(scope))
+            return operation
         # Not its name: a client chooses that, and may put a patient into it.
         scope["state"]["operation"] = operation.document.digest[:12]
-        if operation.is_subscription:
-            raise Refusal("BAD_REQUEST", "Subscriptions are served over WebSocket.")
         if scope["method"] == "GET" and not operation.is_query:
             raise Refusal("METHOD_NOT_ALLOWED", "Only queries may use GET.", {"Allow": "POST"})
+        return operation
+
+    async def _stream(
+        self, scope: Scope, send: Send, operation: Operation, asked: Asked, caller: Caller, expires_at: float
+    ) -> None:
+        """Answers with events: a subscription for as long as it lasts, anything else with its one payload."""
+        info = request_info(scope)
+        if operation.is_subscription:
+            payloads = self._engine.subscribe(operation, asked.variables, caller, info)
+        else:
+            payloads = self._engine.run(operation, asked.variables, caller, info, incremental=False)
+        explain = partial(self._explained, caller, info)
+        await self._streams.serve(send, caller, expires_at, payloads, explain)
+
+    async def _explained(self, caller: Caller, info: RequestInfo, error: Exception) -> list[FormattedError]:
+        """What a stream ends with; an exception's text may quote a value, so only its type is logged."""
+        if isinstance(error, AppError):
+            return [described(await note(self._refusals, caller, error, info))]
+        return [internal_error(error, info.request_id)]
+
+    async def _answer(
+        self,
+        scope: Scope,
+        send: Send,
+        operation: Operation | list[FormattedError],
+        asked: Asked,
+        caller: Caller,
+        takes: Accepted,
+        writing: Callable[[dict[str, Any]], Sequence[Message]],
+    ) -> None:
+        if isinstance(operation, list):
+            await _send(send, writing({"errors": operation}))
+            return
+        if operation.is_subscription:
+            raise Refusal("BAD_REQUEST", f"Subscriptions are served over WebSocket and as {EVENT_STREAM}.")
+        info = request_info(scope)
         if not takes.parts or (takes.whole and not operation.is_incremental):
             await _send(send, await self._engine.answer(operation, asked.variables, caller, info, writing))
             return
@@ -148,6 +167,16 @@ class GraphQLEndpoint:
                 await _send_parts(send, first, payloads)
                 return
         await _send(send, writing(first))
+
+
+def _streams(operation: Operation | list[FormattedError], takes: Accepted) -> bool:
+    """Whether an operation is answered with events: what can't be given otherwise, for who takes them.
+
+    Clients such as urql take events beside JSON for every operation; they get JSON where that will do.
+    """
+    if isinstance(operation, list) or not takes.events:
+        return False
+    return operation.is_subscription or (takes.whole is None and not takes.parts)
 
 
 async def _while_connected(receive: Receive, work: Awaitable[None]) -> None:
@@ -207,18 +236,6 @@ def json_response(
     return Response(encoded(content), status, sent)
 
 
-def encoded(content: object) -> bytes:
-    """JSON in UTF-8; decimals keep every digit. Raises TypeError for a value that has no form in JSON."""
-    # A dataclass is a row that a resolver let through: orjson would write all of it out.
-    return orjson.dumps(content, _decimal, orjson.OPT_PASSTHROUGH_DATACLASS)
-
-
-def _decimal(value: object) -> orjson.Fragment:
-    if isinstance(value, Decimal) and value.is_finite():
-        return orjson.Fragment(format(value, "f"))  # as PostgreSQL writes it: without exponent
-    raise TypeError("no form in JSON")
-
-
 def _whole(payload: dict[str, Any], media_type: str, coding: Coding | None) -> Sequence[Message]:
     """The messages of an answer in one piece, encoded once and compressed where the client takes that.
 
@@ -271,7 +288,6 @@ def _check_method(method: str, headers: Mapping[str, str]) -> None:
 
 
 _accepted_of = lru_cache(maxsize=256)(accepted)
-_media_type_of = lru_cache(maxsize=256)(media_type)
 
 
 def headers_of(scope: Scope) -> Mapping[str, str]:
@@ -281,101 +297,8 @@ def headers_of(scope: Scope) -> Mapping[str, str]:
 
 def _accepted(scope: Scope) -> Accepted:
     takes = _accepted_of(tuple(value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"))
-    if takes.whole is None and not takes.parts:
-        raise Refusal("NOT_ACCEPTABLE", f"This server answers in {GRAPHQL_JSON}, {JSON} or {MULTIPART}.")
-    return takes
-
-
-def _asked_in_url(scope: Scope) -> Asked:
-    """Parameters of a GET request. Raises Refusal for malformed or repeated ones."""
-    query_string: bytes = scope["query_string"]
-    try:
-        pairs = parse_qsl(
-            query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX
+    if takes.whole is None and not takes.parts and not takes.events:
+        raise Refusal(
+            "NOT_ACCEPTABLE", f"This server answers in {GRAPHQL_JSON}, {JSON}, {MULTIPART} or {EVENT_STREAM}."
         )
-        parameters: dict[str, Any] = dict(pairs)
-        for name in parameters.keys() & {"variables", "extensions"}:
-            parameters[name] = orjson.loads(parameters[name])
-    except ValueError:
-        raise Refusal("BAD_REQUEST", "Parameters of the URL are malformed.") from None
-    if len(parameters) < len(pairs):
-        raise Refusal("BAD_REQUEST", "A parameter of the URL is repeated.")
-    return asked_in(parameters)
-
-
-def asked_in(content: object) -> Asked:
-    """The parameters of a request, checked. Raises Refusal with 400 naming the one that is not right."""
-    if not isinstance(content, dict):
-        raise Refusal("BAD_REQUEST", "The body must be a JSON object; batches are not served.")
-    parameters = cast("dict[str, object]", content)
-    query, name, document_id = (parameters.get(key) for key in ("query", "operationName", "documentId"))
-    variables, extensions = parameters.get("variables"), parameters.get("extensions")
-    if query is not None and not isinstance(query, str):
-        raise Refusal("BAD_REQUEST", "'query' must be a string.")
-    if document_id is not None and not isinstance(document_id, str):
-        raise Refusal("BAD_REQUEST", "'documentId' must be a string.")
-    if name is not None and not isinstance(name, str):
-        raise Refusal("BAD_REQUEST", "'operationName' must be a string or null.")
-    if variables is not None and not isinstance(variables, dict):
-        raise Refusal("BAD_REQUEST", "'variables' must be an object or null.")
-    if extensions is not None and not isinstance(extensions, dict):
-        raise Refusal("BAD_REQUEST", "'extensions' must be an object or null.")
-    return Asked(
-        query,
-        name,
-        cast("dict[str, Any]", variables or {}),
-        cast("dict[str, Any]", extensions or {}),
-        document_id,
-    )
-
-
-async def read_json(receive: Receive, headers: Mapping[str, str]) -> object:
-    """The JSON of a request body. Raises Refusal for another media type, and for a body too large or malformed."""
-    content_type = _media_type_of(headers.get("content-type", ""))
-    # application/json alone: a form of another site can't send it without asking first (CSRF).
-    if content_type is None or content_type.name != JSON or not content_type.is_utf8:
-        raise Refusal("UNSUPPORTED_MEDIA_TYPE", f"Content-Type must be {JSON} in UTF-8.", {"Accept-Post": JSON})
-    body = await _body(receive, headers)
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise Refusal("BAD_REQUEST", "The body is not JSON in UTF-8.") from None
-
-
-async def _body(receive: Receive, headers: Mapping[str, str]) -> bytes:
-    """The body, decompressed. Raises Refusal as soon as it is too large, before all of it is read or inflated."""
-    encoding = headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip"):
-        message = "Content-Encoding must be gzip or identity."
-        raise Refusal("UNSUPPORTED_MEDIA_TYPE", message, {"Accept-Encoding": "gzip"})
-    announced = headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > BODY_BYTES_MAX:
-        raise _too_large()
-    received = 0
-    body = bytearray()
-    inflater = zlib.decompressobj(GZIP_WINDOW_BITS) if encoding == "gzip" else None
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunk, more = message.get("body", b""), message.get("more_body", False)
-        received += len(chunk)
-        try:
-            body += inflater.decompress(chunk, BODY_BYTES_MAX + 1 - len(body)) if inflater else chunk
-        except zlib.error:
-            raise _bad_gzip() from None
-        if max(received, len(body)) > BODY_BYTES_MAX:
-            raise _too_large()
-    if inflater and (not inflater.eof or inflater.unused_data):
-        raise _bad_gzip()
-    return bytes(body)
-
-
-def _bad_gzip() -> Refusal:
-    return Refusal("BAD_REQUEST", "The body is not one gzip member.")
-
-
-def _too_large() -> Refusal:
-    # The connection stays open: the server reads and drops the rest, and a client that first sends all of it sees this.
-    return Refusal("PAYLOAD_TOO_LARGE", f"The body is larger than {BODY_BYTES_MAX} bytes.")
+    return takes

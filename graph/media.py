@@ -9,6 +9,7 @@ from dataclasses import dataclass
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
 MULTIPART = "multipart/mixed"
+EVENT_STREAM = "text/event-stream"
 PARTS_FORMAT = "v0.2"
 """Version of incremental delivery that graphql-core speaks: `pending`, `incremental` by id, `completed`."""
 
@@ -40,10 +41,11 @@ class MediaType:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What the client takes: a media type for an answer in one piece, if any, and whether it takes one in parts."""
+    """What the client takes: a media type for an answer in one piece, if any; whether it takes parts, and events."""
 
     whole: str | None
-    parts: bool
+    parts: bool = False
+    events: bool = False
 
 
 def media_type(header: str) -> MediaType | None:
@@ -59,7 +61,11 @@ def accepted(headers: Iterable[str]) -> Accepted:
     json, graphql = _rank(JSON, ranges), _rank(GRAPHQL_JSON, ranges)
     # Between equals, a client that names the GraphQL type knows it; one that takes anything gets what anything reads.
     whole = GRAPHQL_JSON if graphql > json or (graphql == json and graphql[1] == 2) else JSON
-    return Accepted(whole if max(json, graphql)[0] > 0 else None, any(_takes_parts(range_) for range_ in ranges))
+    return Accepted(
+        whole if max(json, graphql)[0] > 0 else None,
+        any(_takes_parts(range_) for range_ in ranges),
+        any(range_.name == EVENT_STREAM and range_.quality > 0 and range_.is_utf8 for range_ in ranges),
+    )
 
 
 def _parsed(match: re.Match[str]) -> MediaType:

@@ -20,9 +20,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from db.caller import Caller
 from db.errors import AppError, Forbidden, Overloaded, Unauthenticated
 from graph.admission import Deadline, Quota
+from graph.body import BODY_BYTES_MAX, Refusal, asked_in
+from graph.encoding import encoded
 from graph.errors import FormattedError, described, internal_error
 from graph.execution import Engine, Operation
-from graph.http import BODY_BYTES_MAX, Refusal, asked_in, encoded
 from graph.request import Asked, Authenticator, Refusals, RequestInfo, note, request_info
 
 PROTOCOL = "graphql-transport-ws"

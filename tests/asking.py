@@ -14,8 +14,8 @@ from db.audit import AuditLog
 from db.caller import Caller, Profile
 from db.settings import Settings
 from db.stores import FacilityName, Stores
+from graph.encoding import encoded
 from graph.execution import Engine
-from graph.http import encoded
 from graph.plan import plan
 from graph.request import RequestInfo, Transport
 from graph.schema import schema

@@ -44,8 +44,8 @@ from db.stores import Stores
 from db.views import Column, masked
 from graph.admission import Quota
 from graph.auth import Authenticator
+from graph.encoding import encoded
 from graph.execution import Engine
-from graph.http import encoded
 from graph.plan import plan
 from graph.request import RequestInfo, Transport
 from graph.schema import schema

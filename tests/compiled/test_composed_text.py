@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from graph.encoding import encoded
 from graph.execution import Engine
-from graph.http import encoded
 from graph.plan import plan
 from graph.schema import schema
 from loaders.reader import Reader

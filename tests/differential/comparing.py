@@ -26,8 +26,8 @@ import resolvers.connection
 from db.caller import Caller
 from db.errors import AppError
 from db.stores import Stores
+from graph.encoding import encoded
 from graph.execution import Engine
-from graph.http import encoded
 from graph.plan import plan
 from loaders.page import TimePage
 from loaders.reader import Reader

@@ -17,7 +17,7 @@ from contextlib import suppress
 
 import pytest
 
-from graph.http import BODY_BYTES_MAX
+from graph.body import BODY_BYTES_MAX
 from graph.server import HEAD_BYTES_MAX
 from graph.websocket import PROTOCOL
 from tests.http.serving import Client, Served, serving

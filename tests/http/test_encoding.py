@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph.http import encoded
+from graph.encoding import encoded
 from tests.http.serving import Client
 
 

@@ -125,5 +125,5 @@ def test_answer_that_breaks_off(client: Client) -> None:
         client.ask("{ chart { title ... @defer { row } } }", accept=MULTIPART)
     logged = client.served.lines(3)  # the error, the request, and uvicorn's own
     assert client.served.sessions == ["open", "closed"]
-    assert "builtins.TypeError at graph/http.py:" in logged[0]
+    assert "builtins.TypeError at graph/encoding.py:" in logged[0]
     assert [line for line in logged if "Lovelace" in line] == []

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from graph.http import BODY_BYTES_MAX
+from graph.body import BODY_BYTES_MAX
 from tests.http.serving import Client
 
 QUERY = b'{"query": "{ __typename }"}'

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from db.caller import Profile
-from graph.http import encoded
+from graph.encoding import encoded
 from tests.asking import Answer, Graph
 
 FOLDER = Path(__file__).parent
