@@ -28,9 +28,8 @@ def events_of(body: bytes) -> list[tuple[str, Any]]:
     for block in body.decode().split("\n\n"):
         lines = [line for line in block.split("\n") if line and not line.startswith(":")]
         if lines:
-            fields = dict(line.partition(":")[::2] for line in lines)
-            data = fields["data"].strip()
-            found.append((fields["event"].strip(), json.loads(data) if data else None))
+            event, data = (line.partition(":")[2].strip() for line in lines)
+            found.append((event, json.loads(data) if data else None))
     return found
 
 

@@ -15,7 +15,8 @@ from db.settings import Settings, load
 from db.stores import Stores
 from resolvers.context import Context
 from tests.callers import OpenReader, caller_of
-from tests.vitals.timescale import installed_node, timescale_server
+from tests.node import installed_node
+from tests.vitals.timescale import FOLDER, timescale_server
 from workers.embedded.stores import Stores as Embedded
 
 
@@ -56,7 +57,7 @@ async def vitals(request: pytest.FixtureRequest, embedded: Embedded) -> AsyncIte
         yield Vitals("plain", configured, stop, start)
         return
 
-    node = installed_node()
+    node = installed_node(FOLDER)
     async with AsyncExitStack() as running:
         port = running.enter_context(timescale_server(node))
         url = f"postgresql://postgres:any@127.0.0.1:{port}/postgres"
