@@ -81,12 +81,19 @@ def _parsed(raw: bytes) -> object:
     return json.loads(raw[1:], parse_float=Decimal) if _INEXACT.search(raw) else orjson.loads(raw[1:])
 
 
+def _digits(value: object) -> orjson.Fragment:
+    """A decimal as it is written, digit by digit. Raises TypeError for what JSON has no number for."""
+    if not isinstance(value, Decimal) or not value.is_finite():
+        raise TypeError
+    return orjson.Fragment(f"{value:f}")
+
+
 async def _prepare(connection: asyncpg.Connection) -> None:
     """jsonb from and to parsed JSON; a number with a fraction keeps its digits, which a float would not."""
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
-        encoder=lambda value: b"\x01" + orjson.dumps(value),
+        encoder=lambda value: b"\x01" + orjson.dumps(value, default=_digits),
         decoder=_parsed,
         format="binary",
     )

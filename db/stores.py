@@ -13,6 +13,7 @@ from uuid import UUID
 from db.archive import Archive
 from db.caller import Caller, Profile
 from db.errors import Overloaded, StoreError
+from db.feed import Feed
 from db.live import Live
 from db.mongo import Mongo
 from db.places import Places
@@ -49,6 +50,16 @@ class FacilityName:
     id: UUID
     code: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerLag:
+    """How far a consumer of a database's feed is behind; see db.feed.Lag."""
+
+    database: str
+    consumer: str
+    events: int
+    seconds: float
 
 
 class Stores:
@@ -119,6 +130,14 @@ class Stores:
 
         states = await asyncio.gather(*(state(store) for store in self._all))
         return {store.name: code for store, code in zip(self._all, states, strict=True)}
+
+    async def lags(self) -> Sequence[ConsumerLag]:
+        """How far every consumer of every feed is behind, by database and name. Raises StoreError."""
+        return [
+            ConsumerLag(postgres.name, lag.consumer, lag.events, lag.seconds)
+            for postgres in (self.clinical, self.imaging, self.vitals)
+            for lag in await Feed(postgres).lag()
+        ]
 
     async def facilities(self) -> Sequence[FacilityName]:
         """All facilities, as a worker sees them: for the demo's persona picker and the token command."""

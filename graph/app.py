@@ -26,6 +26,7 @@ from graph.auth import Authenticator
 from graph.cross_origin import cross_origin
 from graph.execution import Engine
 from graph.http import GraphQLEndpoint, json_response
+from graph.metrics import Metrics
 from graph.plan import plan
 from graph.schema import schema
 from graph.trail import Trail
@@ -61,6 +62,7 @@ def create_app() -> Starlette:
         WebSocketRoute("/graphql", sockets),
         Route("/healthz", _alive),
         Route("/readyz", process.ready),
+        Route("/metrics", process.metrics.text),
         *graphiql.routes(),
     ]
     if configured.demo:
@@ -89,6 +91,7 @@ class _Process:
 
     def __init__(self, settings: Settings) -> None:
         self.stores = Stores(settings)
+        self.metrics = Metrics(self.stores)
         self.authenticator = Authenticator(settings)
         self.audit = AuditLog(
             settings.clinical_direct_url, settings.secret, settings.store_timeout_s, lambda: self.stores.under_way
@@ -117,10 +120,14 @@ class _Process:
                 await reader.close()
 
     async def ready(self, _request: Request) -> Response:
-        """State of each store: READY or a code. 503 without the clinical one, the authority for everything."""
+        """State of each store: READY or a code; and how far the copies are behind.
+
+        503 without the clinical store, the authority for everything.
+        """
         states = await self.stores.ready()
         status = 200 if states["clinical"] is None else 503
-        return json_response({"stores": {name: code or "READY" for name, code in states.items()}}, status)
+        stores = {name: code or "READY" for name, code in states.items()}
+        return json_response({"stores": stores, "sync": await self.metrics.sync()}, status)
 
 
 async def _alive(_request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
@@ -55,9 +56,12 @@ class Dosage:
     route: CodeableConcept | None = field("Way into the body", phi=Phi.CLINICAL)
     dose: Quantity | None = field("Amount of one dose", phi=Phi.CLINICAL, value=lambda row: _dose(row))
     frequency: int | None = field("Times in each period", phi=Phi.CLINICAL, value=lambda row: _repeat(row, "frequency"))
+    period: Decimal | None = field("Length of the period", phi=Phi.CLINICAL, value=lambda row: _repeat(row, "period"))
     period_unit: str | None = field(
         "Unit of the period (UCUM: h, d, wk, …)", phi=Phi.CLINICAL, value=lambda row: _repeat(row, "periodUnit")
     )
+    start: FhirDateTime | None = field("When it begins", phi=Phi.DATE, value=lambda row: _bound(row, "start"))
+    end: FhirDateTime | None = field("When it ends", phi=Phi.DATE, value=lambda row: _bound(row, "end"))
 
 
 def _dose(dosage: dict[str, Any]) -> object:
@@ -70,6 +74,11 @@ def _repeat(dosage: dict[str, Any], name: str) -> object:
     return (timing.get("repeat") or {}).get(name)
 
 
+def _bound(dosage: dict[str, Any], name: str) -> object:
+    period: Any = _repeat(dosage, "boundsPeriod") or {}
+    return period.get(name)
+
+
 @strawberry.type(description="A medication given to a patient (FHIR R4 MedicationAdministration)")
 @served_from(MedicationAdministrationRow)
 class MedicationAdministration(ClinicalFact):
@@ -78,9 +87,11 @@ class MedicationAdministration(ClinicalFact):
     id: strawberry.ID = node_id("MedicationAdministration")
     version: int = row_version()
     status: str | None = field("Status: completed, in-progress, not-done, …", phi=Phi.CLINICAL)
+    status_reason: CodeableConcept | None = field("Why it was not given, or is wrong", phi=Phi.CLINICAL)
     medication: Medication | None = field(
         "Medication that was given", phi=Phi.CLINICAL, batch=resolvers.chart.medication
     )
+    due_time: FhirDateTime | None = field("When the order wants the dose", phi=Phi.DATE, value=Element("due"))
     effective_start: FhirDateTime | None = field("When giving began", phi=Phi.DATE)
     effective_end: FhirDateTime | None = field("When giving ended", phi=Phi.DATE)
     dosage: Dosage | None = field("How it was given", phi=Phi.CLINICAL)
@@ -94,6 +105,7 @@ class MedicationRequest(ClinicalFact):
     id: strawberry.ID = node_id("MedicationRequest")
     version: int = row_version()
     status: str | None = field("Status: active, stopped, completed, …", phi=Phi.CLINICAL)
+    status_reason: CodeableConcept | None = field("Why it has its status, such as stopped", phi=Phi.CLINICAL)
     intent: str | None = field("Intent: order, plan, proposal, …", phi=Phi.CLINICAL)
     priority: str | None = field("Priority: routine, urgent, stat, …", phi=Phi.CLINICAL)
     medication: Medication | None = field(
@@ -107,6 +119,9 @@ class MedicationRequest(ClinicalFact):
     )
     dosage_instruction: list[Dosage] | None = field(
         "How it is to be taken; often missing in real data", phi=Phi.CLINICAL, value=Element("dosage")
+    )
+    allergy_override_reason: str | None = field(
+        "Why it was ordered in spite of an allergy; null where there was none", phi=Phi.FREE_TEXT
     )
     administrations: Connection[MedicationAdministration] | None = field(
         "Administrations of the order, newest first",

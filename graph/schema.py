@@ -19,6 +19,7 @@ import resolvers.lab
 import resolvers.patient
 import resolvers.provider
 import resolvers.research_dataset
+import resolvers.sync_status
 from db.policy import Phi
 from graph.audit import ACTOR, REPORT, AccessEvent, Disclosure
 from graph.break_glass import GRANTS, BreakGlassGrant
@@ -39,6 +40,7 @@ from graph.node import Node
 from graph.patient import Patient, PatientMatchConnection
 from graph.provider import Provider
 from graph.research_dataset import ResearchDataset
+from graph.sync_status import SyncStatus
 from loaders.element import take
 from resolvers.context import Context
 
@@ -149,6 +151,9 @@ class Query:
         root=resolvers.audit.by_subject,
         args=ACTOR,
         weight=SEARCH_WEIGHT,
+    )
+    sync_status: list[SyncStatus] | None = field(
+        "How far the copies of the clinical data are behind it", phi=None, root=resolvers.sync_status.every
     )
     explain_access: list[AccessExplanation] | None = field(
         "Why the caller, or for a privacy officer another one, sees fields of a patient's record, or does not",

@@ -117,6 +117,7 @@ PARTS = frozenset(
         "ReferenceRange",
         "ResearchStratum",
         "Subscription",
+        "SyncStatus",
         "UserError",
         "VitalTrendPoint",
     }

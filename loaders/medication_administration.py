@@ -14,7 +14,7 @@ COLUMNS = Columns(
     "medication_administration",
     """
     id, patient_id, encounter_id, medication_id, medication_request_id, status, effective_start, effective_end,
-    dosage, sort_time, version
+    dosage, sort_time, version, status_reason, due
     """,
 )
 
@@ -47,6 +47,8 @@ class MedicationAdministrationRow:
     dosage: dict[str, Any] | None
     sort_time: datetime
     version: int
+    status_reason: dict[str, Any] | None
+    due: str | None
 
 
 medication_administrations_of_patients = NewestBatch(

@@ -14,7 +14,7 @@ COLUMNS = Columns(
     "medication_request",
     """
     id, patient_id, encounter_id, medication_id, provider_id, status, intent, priority, authored_on, reason,
-    reason_condition_id, dosage, dispense, sort_time, version
+    reason_condition_id, dosage, dispense, sort_time, version, status_reason, allergy_override_reason
     """,
 )
 
@@ -44,6 +44,8 @@ class MedicationRequestRow:
     dispense: dict[str, Any] | None
     sort_time: datetime
     version: int
+    status_reason: dict[str, Any] | None
+    allergy_override_reason: str | None
 
 
 medication_requests_of_patients = NewestBatch(MEDICATION_REQUESTS_OF_PATIENTS, MedicationRequestRow)

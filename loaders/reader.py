@@ -14,7 +14,7 @@ from db.caller import Caller, Patients
 from db.live import Listener
 from db.postgres import AskPatients, Postgres, Session
 from db.seen import Seen
-from db.stores import Stores
+from db.stores import ConsumerLag, Stores
 from db.transaction import Transaction, transaction
 
 K = TypeVar("K", bound=Hashable)
@@ -101,6 +101,10 @@ class Reader:
         self._joined.clear()
         for session in (self.clinical, self.imaging, self.vitals):
             await session.renew()
+
+    async def lags(self) -> Sequence[ConsumerLag]:
+        """How far the copies of the stores are behind, whoever asks. Raises StoreError."""
+        return await self._stores.lags()
 
     def listener(self) -> Listener:
         """Somebody who hears what is committed, see db.live. It outlives this reader."""

@@ -40,7 +40,7 @@ class People:
         key = UUID(f"{FIRST_BYTES}{uuid4().hex[8:]}")
         await self._write(PATIENT, key, f"Tester{key.hex}")
         for facility in facilities:
-            await self._write(REGISTRATION, facility, key, f"T-{key.hex[:12]}")
+            await self._write(REGISTRATION, facility, key, f"T-{key.hex[12:]}")
             await self.condition(facility, key, DIABETES)
             await self.condition(facility, key, OPIOID_DEPENDENCE)
         return key

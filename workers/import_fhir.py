@@ -13,9 +13,9 @@ from uuid import UUID
 from db import settings
 from db.bulk import Bulk
 from db.errors import SettingsError
+from db.ids import derived_id
 from db.mongo import Mongo
 from db.settings import Settings
-from workers.fhir.ids import derived_id
 from workers.fhir.importer import Importer
 from workers.fhir.notes import Notes
 from workers.fhir.reader import files, kind_of

@@ -60,7 +60,7 @@ def test_alive(alone: Client) -> None:
 def test_not_ready(alone: Client) -> None:
     answer = alone.send(method="GET", path="/readyz")
     assert answer.status == 503
-    assert answer.json == {"stores": dict.fromkeys(STORES, "STORE_UNAVAILABLE")}
+    assert answer.json == {"stores": dict.fromkeys(STORES, "STORE_UNAVAILABLE"), "sync": []}
 
 
 def test_no_answer_without_audit(alone: Client) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from db.ids import derived_id
 from workers.fhir.elements import Json, code, date_time, obj, objects, sort_time, string, whole
-from workers.fhir.ids import derived_id
 from workers.fhir.link import Link, Row
 
 DICOM_UID = "urn:dicom:uid"

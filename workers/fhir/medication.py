@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from db.ids import derived_id
 from workers.fhir.elements import Concept, Json, concept, date_time, obj, objects, sort_time, string, timing, visible
-from workers.fhir.ids import derived_id
 from workers.fhir.link import Link, Row
 from workers.fhir.references import references
 from workers.fhir.registry import identifiers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from db.ids import derived_id
 from workers.fhir.elements import (
     Json,
     code,
@@ -19,7 +20,6 @@ from workers.fhir.elements import (
     string,
     timing,
 )
-from workers.fhir.ids import derived_id
 from workers.fhir.link import Link, Row
 
 LABORATORY = frozenset({"laboratory", "lab"})
