@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from db.caller import Profile
-from db.errors import Forbidden
+from db.caller import Caller, Profile, PurposeOfUse
+from db.errors import AppError, Forbidden
+from db.policy import ROLES
 from tests.asking import Answer, Graph
 from tests.people import People
 
@@ -27,6 +30,9 @@ mutation ($input: DischargeEncounterInput!) {
     userErrors { code field message version }
   }
 }"""
+LABELLED = """
+INSERT INTO clinical.encounter (id, facility_id, patient_id, status, class_code, code_system, code, security, sort_time)
+VALUES ($1, $2, $3, 'in-progress', 'AMB', 'http://snomed.info/sct', '185349003', '{PSYTHPN}', now())"""
 RECORDED = """
 SELECT actor, login, operation, before IS NULL, after ->> 'status' FROM audit.change
 WHERE table_name = 'encounter' AND row_key = $1 ORDER BY occurred_at"""
@@ -141,6 +147,36 @@ async def test_another_facilitys_patient_and_encounter_do_not_exist(graph: Graph
     encounter = await opened(graph, patient)
     asked = {"idempotencyKey": str(uuid4()), "id": encounter["id"], "version": 1}
     assert refusal(await graph.ask(DISCHARGE, facility=1, input=asked), "dischargeEncounter")["code"] == "NOT_FOUND"
+
+
+async def test_a_closed_chart_is_not_written_to(graph: Graph) -> None:
+    here = graph.facilities[0].id
+    denied = await People(graph.stores).patient(here)
+    await People(graph.stores).consent(here, denied, type="deny")
+    answer = await graph.ask(OPEN, input=visit(f"Patient/{denied}"))
+    assert refusal(answer, "openEncounter")["code"] == "NOT_FOUND"
+    stranger = await People(graph.stores).patient(here)
+    consultant = Caller("dr-writes", ROLES["consultant"], here, PurposeOfUse.TREAT)
+    answer = await graph.ask_as(consultant, OPEN, input=visit(f"Patient/{stranger}"))
+    assert refusal(answer, "openEncounter")["code"] == "NOT_FOUND"
+
+
+async def test_what_a_label_hides_is_not_changed(graph: Graph, patient: str) -> None:
+    """A psychotherapist's encounter, which a physician may not see, is not there for them."""
+    encounter, key = uuid4(), patient.removeprefix("Patient/")
+    await graph.stores.clinical.worker_fetch(LABELLED, encounter, graph.facilities[0].id, UUID(key))
+    asked = {"idempotencyKey": str(uuid4()), "id": f"Encounter/{encounter}", "version": 1}
+    assert refusal(await graph.ask(DISCHARGE, input=asked), "dischargeEncounter")["code"] == "NOT_FOUND"
+
+
+async def test_an_app_and_who_is_away_from_home_write_nothing(graph: Graph, patient: str) -> None:
+    physician = graph.caller()
+    app = replace(physician, types=frozenset({"Encounter", "Patient"}))
+    away = replace(physician, home_facility_id=graph.facilities[1].id)
+    for caller in (app, away):
+        with pytest.raises(AppError) if caller is app else nullcontext():
+            answer = await graph.ask_as(caller, OPEN, input=visit(patient))
+            assert answer.codes == ["FORBIDDEN"]
 
 
 async def test_a_write_is_recorded_with_its_actor_and_fed_once(graph: Graph, patient: str) -> None:
