@@ -22,6 +22,11 @@ from tests.schema_walk import GRAPH, NODES, Place, fields_of, relations, selecti
 from tests.tenancy.asks import Ask, asks, document, lists, of_node
 from tests.tenancy.tenants import ASKERS, HERE, THERE, Scene, Tenants, broken, bytes_of, looked_up, never
 
+NOTED = "UPDATE clinical.condition SET note = $2 WHERE patient_id = $1"
+ADMITTED = """
+INSERT INTO clinical.encounter (id, facility_id, patient_id, department_id, status, class_code, code_system, code,
+    sort_time)
+VALUES ($1, $2, $3, $4, 'in-progress', 'IMP', 'http://snomed.info/sct', '32485007', now())"""
 PARENTS = 10
 """Parents of each type below which a relation is asked."""
 BELOW_NODES = [place for place in relations() if place.owner in NODES]
@@ -34,7 +39,49 @@ async def _granted(pair: Tenants, at: int) -> None:
     await broken(pair.graph, at, Scene(nobody, nobody, patient, "", "", "", made.subject))
 
 
-EVENTS: Mapping[str, Callable[[Tenants, int], Awaitable[None]]] = {"breakGlassGrants": _granted}
+async def _noted(pair: Tenants, at: int) -> None:
+    """Somebody writes to the chart of the patient of a facility's scene."""
+    await pair.graph.stores.clinical.worker_fetch(NOTED, pair.scenes[at].patient, uuid4().hex)
+
+
+async def _measured(pair: Tenants, at: int) -> None:
+    """A reading of the patient of a facility's scene arrives."""
+    await measured(pair.graph, pair.graph.facilities[at].id, pair.scenes[at].patient)
+
+
+async def _admitted(pair: Tenants, at: int) -> None:
+    """The patient of a facility's scene is admitted to its department."""
+    made = pair.scenes[at]
+    facility = pair.graph.facilities[at].id
+    await pair.graph.stores.clinical.worker_fetch(ADMITTED, uuid4(), facility, made.patient, made.department)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How a subscription is asked, by the id of what, and what makes it tell something."""
+
+    make: Callable[[Tenants, int], Awaitable[None]]
+    profile: Profile = Profile.CLINICIAN
+    argument: str = ""
+    kind: str = ""
+
+    @property
+    def variables(self) -> str:
+        """Variables of the document."""
+        return "($id: ID!)" if self.argument else ""
+
+    @property
+    def arguments(self) -> str:
+        """Arguments of the root."""
+        return f"({self.argument}: $id)" if self.argument else ""
+
+
+EVENTS: Mapping[str, Told] = {
+    "breakGlassGrants": Told(_granted, Profile.PRIVACY_OFFICER),
+    "chartChanged": Told(_noted, argument="patient", kind="Patient"),
+    "vitals": Told(_measured, argument="patient", kind="Patient"),
+    "wardChanged": Told(_admitted, argument="department", kind="Department"),
+}
 """What makes each subscription tell something at a facility."""
 
 
@@ -111,19 +158,32 @@ async def test_presigned_urls_name_the_own_facility(pair: Tenants) -> None:
 async def test_subscriptions_tell_nothing_of_elsewhere(pair: Tenants, root: Place) -> None:
     """Events of both facilities happen, those of the other one first; only the own are told."""
     assert root.name in EVENTS, f"say what makes {root} tell something"
-    assert not root.arguments, f"say how to ask {root}"
-    query = f"subscription {{ {root.name} {selection(root.field.type)} }}"
-    caller = pair.graph.caller(Profile.PRIVACY_OFFICER, HERE)
-    async with aclosing(pair.graph.subscribe_as(caller, query)) as told:
+    event = EVENTS[root.name]
+    query = f"subscription {event.variables} {{ {root.name}{event.arguments} {selection(root.field.type)} }}"
+    asked = {"id": await pair.value(event.kind, HERE)} if event.kind else {}
+    caller = pair.graph.caller(event.profile, HERE)
+    async with aclosing(pair.graph.subscribe_as(caller, query, **asked)) as told:
         waiting = asyncio.ensure_future(anext(told))
         while not waiting.done():  # nobody is told of what was before they listened
             for at in (THERE, HERE):
-                await EVENTS[root.name](pair, at)
+                await event.make(pair, at)
             await asyncio.wait([waiting], timeout=0.5)
         message = waiting.result()
     assert message.errors == []
-    assert pair.scenes[HERE].subject in bytes_of(message).decode()
     assert pair.found_in(message) == []
+
+
+@pytest.mark.parametrize("root", [one for one in fields_of(GRAPH.subscription_type) if one.required], ids=str)
+async def test_a_subscription_to_what_is_elsewhere_is_like_one_to_what_never_was(pair: Tenants, root: Place) -> None:
+    event = EVENTS[root.name]
+    assert event.kind
+    query = f"subscription {event.variables} {{ {root.name}{event.arguments} {selection(root.field.type)} }}"
+    caller = pair.graph.caller(event.profile, HERE)
+    answers: list[bytes] = []
+    for id in (await pair.value(event.kind, THERE), never(event.kind)):
+        async with aclosing(pair.graph.subscribe_as(caller, query, id=id)) as told:
+            answers.append(bytes_of(await anext(told)))
+    assert answers[0] == answers[1]
 
 
 class _Coordinates(Visitor):
