@@ -2,7 +2,7 @@
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: run test check schema bench bench-stores mutants lock
+.PHONY: run test check schema bench bench-stores bench-ingest mutants lock
 PYTHON ?= python3
 
 # The embedded stores, the demo network (not with DEMO=0) and the API; see README.md for the settings.
@@ -34,6 +34,10 @@ bench: .venv/dev.stamp
 # Every relation for 1 to 1,000 parents: statements and time for each parent; ARGS="--population 200 --rounds 9".
 bench-stores: .venv/dev.stamp
 	.venv/bin/python -m tests.bench.relations $(ARGS)
+
+# Readings of devices that the ingest worker records in a second; ARGS="--rate 20000 --seconds 60".
+bench-ingest: .venv/dev.stamp
+	.venv/bin/python -m tests.bench.ingest $(ARGS)
 
 # Takes guards out, one at a time, and demands a red test; MUTANTS="--sample 6 --seed x" or names try some of them.
 mutants: .venv/dev.stamp

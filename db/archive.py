@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
-from uuid import UUID
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from db.caller import Caller
 from db.errors import Forbidden, StoreError, StoreUnavailable
 from db.guard import Guard
+from db.object_keys import PREFIX, facility_of, is_key_of
 from db.policy import Phi, shows
 from db.seen import Seen
 
@@ -34,10 +34,11 @@ EXPIRES_MAX_S = 300
 READ_MAX = 8 * 1024 * 1024
 """Bytes of one range at most."""
 CONNECTIONS_MAX = 64
-PREFIX = "imaging/"
 
 TIERS = (("STANDARD_IA", 90), ("GLACIER", 365))
 """Storage classes that an object moves to, with its age in days; before them it is STANDARD."""
+RESTORE_DAYS = 7
+"""Days for which a restored object can be read."""
 EXPIRE_DAYS = 3650
 """Age in days at which an object is deleted."""
 
@@ -49,6 +50,8 @@ RULES = {
             "Filter": {"Prefix": PREFIX},
             "Transitions": [{"Days": days, "StorageClass": tier} for tier, days in TIERS],
             "Expiration": {"Days": EXPIRE_DAYS},
+            # What the sweeper does sooner (workers/sweep.py), for where nobody runs it.
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 3},
         }
     ]
 }
@@ -57,9 +60,8 @@ RULES = {
 # What servers answer to operations, or to storage classes, that they do not have.
 _LACKING = {"NotImplemented", "MethodNotAllowed", "InvalidStorageClass", "UnsupportedOperation", "XNotImplemented"}
 
-# One path for one object: no empty, `.` or `..` segment, no escape, no character that a server might rewrite.
-_FACILITY = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_KEY = re.compile(rf"{PREFIX}({_FACILITY})(?:/[0-9A-Za-z][0-9A-Za-z._-]*)+", re.ASCII)
+# What they answer to a restore that is under way, or of what can be read as it is.
+_RESTORED = {"RestoreAlreadyInProgress", "InvalidObjectState"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,24 @@ class Stored:
     restore_expires: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object as a list has it."""
+
+    key: str
+    modified: datetime
+    storage_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class Multipart:
+    """An upload in parts that is under way at the server."""
+
+    key: str
+    id: str
+    initiated: datetime
+
+
 class Archive:
     """One bucket; its client is opened when first used."""
 
@@ -81,7 +101,7 @@ class Archive:
         self.name = name
         self.guard = Guard(name, timeout_s, CONNECTIONS_MAX)
         self._url = urlsplit(url)
-        self._bucket = self._url.path.strip("/")
+        self.bucket = self._url.path.strip("/")
         self._opening = asyncio.Lock()
         self._closing = AsyncExitStack()
         self._client: Any = None
@@ -102,7 +122,7 @@ class Archive:
 
     async def call(self, operation: str, **arguments: Any) -> Any:
         """Answer of one S3 operation on the bucket, None where there is no such object. Raises StoreError."""
-        return await self.run(lambda client: getattr(client, operation)(Bucket=self._bucket, **arguments))
+        return await self.run(lambda client: getattr(client, operation)(Bucket=self.bucket, **arguments))
 
     async def run(self, use: Callable[[Any], Awaitable[T]]) -> T | None:
         """What `use` makes of the client, under the guard; None where there is no such object. Raises StoreError."""
@@ -119,11 +139,11 @@ class Archive:
 
         return await self.guard.run(mapped)
 
-    async def presign(self, key: str, expires_s: int) -> str:
-        """Signed URL of a GET; made here, without asking the server."""
+    async def presign(self, operation: str, expires_s: int, **arguments: Any) -> str:
+        """Signed URL of one request for an operation with these arguments; made here, without asking the server."""
         client = await self.client()
-        parameters = {"Bucket": self._bucket, "Key": key}
-        return await client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=expires_s)
+        parameters = {"Bucket": self.bucket, **arguments}
+        return await client.generate_presigned_url(operation, Params=parameters, ExpiresIn=expires_s)
 
     async def read(self, key: str, start: int, end: int) -> bytes | None:
         """Bytes from `start` up to and without `end`, fewer at the object's end; None where there is no such object."""
@@ -135,13 +155,13 @@ class Archive:
                 if _status(error) not in (400, 416):
                     raise
             # S3 refuses a range that starts behind the end (416); nanio also one that only ends there (400).
-            size = (await client.head_object(Bucket=self._bucket, Key=key))["ContentLength"]
+            size = (await client.head_object(Bucket=self.bucket, Key=key))["ContentLength"]
             return await self._range(client, key, start, size) if start < size else b""
 
         return await self.run(ranged)
 
     async def _range(self, client: Any, key: str, start: int, end: int) -> bytes:
-        answer = await client.get_object(Bucket=self._bucket, Key=key, Range=f"bytes={start}-{end - 1}")
+        answer = await client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={start}-{end - 1}")
         async with answer["Body"] as body:
             return await body.read()
 
@@ -163,20 +183,29 @@ class Archive:
 
     async def worker_tiers(self) -> AsyncIterator[Mapping[str, str]]:
         """Storage class of every object of a facility by its key, a page of up to 1,000 at a time."""
-        arguments: dict[str, str] = {"Prefix": PREFIX}
-        while True:
-            page = await self.call("list_objects_v2", **arguments)
-            if page is None:
-                return
-            listed = page.get("Contents", ())
-            yield {e["Key"]: e.get("StorageClass", "STANDARD") for e in listed if _KEY.fullmatch(e["Key"])}
-            if not page.get("IsTruncated"):
-                return
-            arguments["ContinuationToken"] = page["NextContinuationToken"]
+        more, after = True, ""
+        while more:
+            page, more = await self.worker_list(after)
+            yield {one.key: one.storage_class for one in page if facility_of(one.key)}
+            after = page[-1].key if page else after
+
+    async def worker_list(self, after: str, at_most: int = 1000) -> tuple[Sequence[Listed], bool]:
+        """Objects whose keys come after this one, by the bytes of their keys; and whether there are more."""
+        page = await self.call("list_objects_v2", Prefix=PREFIX, StartAfter=after or PREFIX, MaxKeys=at_most)
+        listed = [
+            Listed(one["Key"], one["LastModified"], one.get("StorageClass", "STANDARD"))
+            for one in (page or {}).get("Contents", ())
+        ]
+        return listed, bool(page and page.get("IsTruncated"))
+
+    async def worker_multipart_uploads(self) -> Sequence[Multipart]:
+        """Uploads in parts that nobody has completed or aborted, up to 1,000."""
+        page = await self.call("list_multipart_uploads", Prefix=PREFIX) or {}
+        return [Multipart(one["Key"], one["UploadId"], one["Initiated"]) for one in page.get("Uploads", ())]
 
     async def worker_ensure_bucket(self) -> None:
         """Makes the bucket where there is none."""
-        if await self.run(lambda client: _bucket_exists(client, self._bucket)):
+        if await self.run(lambda client: _bucket_exists(client, self.bucket)):
             return
         region = self._region()
         where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
@@ -186,18 +215,24 @@ class Archive:
         """Gives the server the lifecycle RULES; False when it has no lifecycle of its own."""
         return await self._has("put_bucket_lifecycle_configuration", LifecycleConfiguration=RULES)
 
-    async def worker_restore(self, key: str, days: int) -> bool:
-        """Asks for a readable copy of an archived object for some days; False when the server has no restore."""
-        return await self._has("restore_object", Key=key, RestoreRequest={"Days": days})
+    async def restore(self, key: str, days: int) -> bool:
+        """Asks for a readable copy of an archived object for some days; False when the server has no restore.
 
-    async def _has(self, operation: str, **arguments: Any) -> bool:
+        An object that was asked for already, or that is not archived any more, is left as it is.
+        """
+        return await self._has("restore_object", _RESTORED, Key=key, RestoreRequest={"Days": days})
+
+    async def _has(self, operation: str, done: Collection[str] = (), **arguments: Any) -> bool:
+        """Whether the server has an operation; `done` are codes that say that there is nothing left to do."""
+
         async def asked(client: Any) -> bool:
             try:
-                await getattr(client, operation)(Bucket=self._bucket, **arguments)
+                await getattr(client, operation)(Bucket=self.bucket, **arguments)
             except ClientError as error:
                 if _status(error) == 501 or _code(error) in _LACKING:
                     return False
-                raise
+                if _code(error) not in done:
+                    raise
             return True
 
         return await self.run(asked) is not False
@@ -243,10 +278,10 @@ class Session:
     """One caller's reads, inside the caller's facility."""
 
     def __init__(self, archive: Archive, caller: Caller, record: Record, seen: Seen) -> None:
-        self._archive = archive
-        self._caller = caller
-        self._record = record
-        self._seen = seen
+        self.archive = archive
+        self.caller = caller
+        self.record = record
+        self.seen = seen
         self._asking = asyncio.Lock()
         self._answers = False
         self._failed: StoreError | None = None
@@ -260,11 +295,11 @@ class Session:
         if not 1 <= expires_s <= EXPIRES_MAX_S:
             raise ValueError(f"A presigned URL is good for 1 to {EXPIRES_MAX_S} seconds.")
         self._check(key)
-        if not self._shown:
+        if not self.shown:
             return None
         await self._answering()
-        self._seen.presigned += 1
-        return await self._archive.presign(key, expires_s)
+        self.seen.presigned += 1
+        return await self.archive.presign("get_object", expires_s, Key=key)
 
     async def read_range(self, key: str, start: int, end: int) -> bytes | None:
         """Bytes from `start` up to and without `end` of an object, fewer at its end; None when there is no object.
@@ -274,17 +309,18 @@ class Session:
         if not 0 <= start < end <= start + READ_MAX:
             raise ValueError(f"A range has 1 to {READ_MAX} bytes.")
         self._check(key)
-        if not self._shown:
+        if not self.shown:
             raise Forbidden
-        self._record(self._archive.name, "read_range")
-        return await self._archive.read(key, start, end)
+        self.record(self.archive.name, "read_range")
+        return await self.archive.read(key, start, end)
 
     @property
-    def _shown(self) -> bool:
-        return shows(self._caller, Phi.URL)
+    def shown(self) -> bool:
+        """Whether the policy shows URLs to the caller, and with them objects."""
+        return shows(self.caller, Phi.URL)
 
     def _check(self, key: str) -> None:
-        if not is_key_of(self._caller.facility_id, key):
+        if not is_key_of(self.caller.facility_id, key):
             raise Forbidden
 
     async def _answering(self) -> None:
@@ -293,24 +329,13 @@ class Session:
                 raise self._failed
             if self._answers:
                 return
-            self._record(self._archive.name, "head_bucket")
+            self.record(self.archive.name, "head_bucket")
             try:
-                await self._archive.ready()
+                await self.archive.ready()
             except StoreError as error:
                 self._failed = error
                 raise
             self._answers = True
-
-
-def is_key_of(facility_id: UUID, key: str) -> bool:
-    """Whether a key names an object of this facility, by one plain path."""
-    match = _KEY.fullmatch(key)
-    return match is not None and match[1] == str(facility_id)
-
-
-def instance_key(facility_id: UUID, study_id: UUID, series_id: UUID, instance_id: UUID) -> str:
-    """Key of an instance, of row ids: a UID would identify the patient in every log that a URL passes."""
-    return f"{PREFIX}{facility_id}/{study_id}/{series_id}/{instance_id}.dcm"
 
 
 async def _bucket_exists(client: Any, bucket: str) -> bool:

@@ -4,10 +4,11 @@ AppError
   StoreError      StoreUnavailable, StoreTimeout, StoreOverloaded, StoreConflict, ConstraintViolated
   AccessError     Unauthenticated, IssuerUnavailable, Forbidden, InsufficientScope,
                   IntrospectionDisabled, DocumentNotTrusted
-  RequestError    InvalidArgument, InvalidCursor, CursorExpired, InvalidId, BadRequest, PhiFilterForbidden,
-                  CircularFragment, PersistedQueryNotFound, PersistedQueryMismatch
+  RequestError    InvalidArgument, IdempotencyConflict, InvalidCursor, CursorExpired, InvalidId, BadRequest,
+                  PhiFilterForbidden, CircularFragment, PersistedQueryNotFound, PersistedQueryMismatch
   LimitError      RateLimited, Overloaded, DeadlineExceeded, SlowConsumer, LimitExceeded, CostLimitExceeded
   AuditUnavailable
+  Stale
   SettingsError   (start-up only)
 
 The docstring is the default message; the class name in capitals is the stable code. No value of a patient ever
@@ -74,6 +75,10 @@ class ConstraintViolated(StoreError):
         super().__init__(store)
 
 
+class Stale(AppError):
+    """The copy is older than the caller allows, and its source can't be read in its place."""
+
+
 class AuditUnavailable(AppError):
     """The audit can't be written now, and nothing is shown that is not recorded."""
 
@@ -138,6 +143,10 @@ class ArgumentError(RequestError):
 
 class InvalidArgument(ArgumentError):
     """An argument is out of range or malformed."""
+
+
+class IdempotencyConflict(ArgumentError):
+    """An idempotency key was used for another input."""
 
 
 class InvalidId(ArgumentError):

@@ -19,7 +19,7 @@ CHANNEL = "feed"
 """Channel on which a transaction says that it left events."""
 
 NOW = """/* feed_now */
-SELECT pg_current_snapshot()::text"""
+SELECT pg_current_snapshot()::text, statement_timestamp()"""
 
 EVENTS = """/* feed_events */
 SELECT seq, transaction_id::text::bigint, occurred_at, facility_id, patient_id, department_ids, table_name, operation,
@@ -33,14 +33,16 @@ ORDER BY seq
 LIMIT $4::int"""
 
 JOIN_CONSUMER = """/* join_feed_consumer */
-INSERT INTO feed.consumer (name) VALUES ($1::text) ON CONFLICT DO NOTHING"""
+INSERT INTO feed.consumer (name, done, as_of) VALUES ($1::text, $2::text::pg_snapshot, $3::timestamptz)
+ON CONFLICT DO NOTHING"""
 
 PLACE_OF_CONSUMER = """/* place_of_feed_consumer */
-SELECT done::text, reading::text, seq FROM feed.consumer WHERE name = $1::text"""
+SELECT done::text, reading::text, seq, as_of, reading_as_of FROM feed.consumer WHERE name = $1::text"""
 
 ACKNOWLEDGE = """/* acknowledge_feed */
 UPDATE feed.consumer
-SET done = $2::text::pg_snapshot, reading = $3::text::pg_snapshot, seq = $4::bigint, acknowledged_at = clock_timestamp()
+SET done = $2::text::pg_snapshot, reading = $3::text::pg_snapshot, seq = $4::bigint,
+    as_of = coalesce($5::timestamptz, as_of), reading_as_of = $6::timestamptz, acknowledged_at = clock_timestamp()
 WHERE name = $1::text"""
 
 LAG = """/* feed_lag */
@@ -54,6 +56,9 @@ ORDER BY c.name"""
 
 DROP_DONE = """/* drop_done_days */
 SELECT feed.drop_done(clock_timestamp() - $1::interval)"""
+
+PREPARE_DAYS = """/* prepare_feed_days */
+SELECT feed.prepare_days()"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +85,23 @@ class Event:
 class Place:
     """How far a reader has come: all that snapshot `done` sees, and of what `reading` sees beyond it, up to `seq`.
 
-    Snapshots are PostgreSQL's own text of pg_snapshot.
+    Snapshots are PostgreSQL's own text of pg_snapshot. A place is good for as long as the server runs: after a crash it
+    gives numbers of transactions that left nothing behind again, so that a reader who lost the connection goes on from
+    the place that it acknowledged, which the server has kept.
     """
 
     done: str
     reading: str | None = None
     seq: int = 0
+    as_of: datetime | None = None
+    """By the database's clock: what was committed before then is done. None where nobody asked."""
+    reading_as_of: datetime | None = None
+    """The same of `reading`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Events, and the place behind the last one of them; `more` says that others wait already."""
+    """Events, and the place behind the last one of them; `more` says that others may wait already."""
 
     events: Sequence[Event]
     place: Place
@@ -114,27 +125,38 @@ class Feed:
 
     async def now(self) -> Place:
         """The place behind all that is committed. Raises StoreError."""
-        [(snapshot,)] = await self._postgres.worker_fetch(NOW)
-        return Place(snapshot)
+        [(snapshot, at)] = await self._postgres.worker_fetch(NOW)
+        return Place(snapshot, as_of=at)
 
     async def read(self, place: Place, at_most: int) -> Page:
         """The next events behind a place. Raises StoreError."""
-        reading = place.reading or (await self.now()).done
-        rows = await self._postgres.worker_fetch(EVENTS, place.done, reading, place.seq, at_most + 1)
+        target = Place(place.reading, as_of=place.reading_as_of) if place.reading else await self.now()
+        rows = await self._postgres.worker_fetch(EVENTS, place.done, target.done, place.seq, at_most + 1)
         events = [Event(*row) for row in rows[:at_most]]
         if len(rows) > at_most:
-            return Page(events, Place(place.done, reading, events[-1].seq), True)
-        return Page(events, Place(reading), False)
+            reached = Place(place.done, target.done, events[-1].seq, place.as_of, target.as_of)
+            return Page(events, reached, True)
+        # Since a snapshot that was taken for an earlier page others may have committed, and told so long ago.
+        return Page(events, target, place.reading is not None)
 
-    async def join(self, consumer: str) -> Place:
-        """Where a consumer goes on: where it acknowledged last, or, of a new one, here. Raises StoreError."""
-        await self._postgres.worker_fetch(JOIN_CONSUMER, consumer)
-        [(done, reading, seq)] = await self._postgres.worker_fetch(PLACE_OF_CONSUMER, consumer)
-        return Place(done, reading, seq)
+    async def place(self, consumer: str) -> Place | None:
+        """Where a consumer goes on: where it acknowledged last; None of one that never joined. Raises StoreError."""
+        rows = await self._postgres.worker_fetch(PLACE_OF_CONSUMER, consumer)
+        return Place(*rows[0]) if rows else None
+
+    async def join(self, consumer: str, at: Place | None = None) -> Place:
+        """Where a consumer goes on; a new one at this place, or here. Raises StoreError."""
+        start = at or await self.now()
+        await self._postgres.worker_fetch(JOIN_CONSUMER, consumer, start.done, start.as_of)
+        place = await self.place(consumer)
+        assert place is not None
+        return place
 
     async def acknowledge(self, consumer: str, place: Place) -> None:
         """Keeps a consumer's place: what is before it will not be read again, and may be dropped. Raises StoreError."""
-        await self._postgres.worker_fetch(ACKNOWLEDGE, consumer, place.done, place.reading, place.seq)
+        await self._postgres.worker_fetch(
+            ACKNOWLEDGE, consumer, place.done, place.reading, place.seq, place.as_of, place.reading_as_of
+        )
 
     async def lag(self) -> Sequence[Lag]:
         """How far each consumer is behind, by name. Raises StoreError."""
@@ -144,3 +166,7 @@ class Feed:
         """Drops the partitions of days that ended so long ago and that every consumer has done. Raises StoreError."""
         [(dropped,)] = await self._postgres.worker_fetch(DROP_DONE, older_than)
         return dropped
+
+    async def prepare_days(self) -> None:
+        """Makes the partitions of today and tomorrow where they are missing. Raises StoreError."""
+        await self._postgres.worker_fetch(PREPARE_DAYS)

@@ -6,10 +6,9 @@ comes after (filters, order, groups) sees the masked values, as SQL sees those o
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
@@ -18,9 +17,11 @@ from uuid import UUID
 from bson.codec_options import CodecOptions, TypeCodec, TypeRegistry
 from bson.decimal128 import Decimal128, create_decimal128_context
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
-from pymongo import ReplaceOne
+from pymongo import ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import (
+    BulkWriteError,
     ConnectionFailure,
+    DuplicateKeyError,
     ExecutionTimeout,
     NetworkTimeout,
     OperationFailure,
@@ -30,7 +31,9 @@ from pymongo.errors import (
 from db.caller import Caller, Patients
 from db.errors import Forbidden, StoreError, StoreTimeout, StoreUnavailable
 from db.guard import Guard
-from db.notes_schema import CLINICAL_NOTES, COLLECTIONS, Collection
+from db.mongo_mask import mask
+from db.note_signature import verdicts
+from db.notes_schema import CLINICAL_NOTES, COLLECTIONS, COPIES, Collection
 from db.policy import Form, Phi, View, shows, view_of
 from db.scrub.scrubber import Unscrubbed
 from db.seen import Seen
@@ -55,6 +58,11 @@ BUILD_TIMEOUT_S = 3600.0
 BATCH = 100
 """Documents of one bulk write; with their index entries they fit into a store's deadline."""
 
+MOVED = frozenset({"metadata.facility_id", "security"})
+"""Fields that a worker may set on any document: where it is, and its labels. What is signed is not among them."""
+
+_Change: TypeAlias = ReplaceOne[Document] | UpdateOne
+_DUPLICATE = 11000
 _EXISTS = 48
 _NO_TEXT_INDEX = 67
 _NOT_AUTHENTICATED = {13, 18}
@@ -83,69 +91,6 @@ class DecimalCodec(TypeCodec):
 
 
 CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True, type_registry=TypeRegistry([DecimalCodec()]))
-
-
-def year_of(value: str) -> Document:
-    """Expression of year precision: of an instant the start of its year, of a FHIR text its first four characters.
-
-    As in SQL (access.mask_year, mask_order) a year from which an age over 89 follows is null, or for an instant, by
-    which lists are ordered, the last such year.
-    """
-    untold = datetime(datetime.now(UTC).year - 90, 1, 1, tzinfo=UTC)
-    is_date, is_text = ({"$eq": [{"$type": value}, kind]} for kind in ("date", "string"))
-    year: Document = {"$substrBytes": [value, 0, 4]}
-    start: Document = {"$dateTrunc": {"date": value, "unit": "year"}}
-    return {
-        "$switch": {
-            "branches": [
-                {"case": is_date, "then": {"$cond": [{"$gt": [start, untold]}, start, untold]}},
-                {"case": is_text, "then": {"$cond": [{"$gt": [year, str(untold.year)]}, year, None]}},
-            ],
-            "default": None,
-        }
-    }
-
-
-def mask(collection: Collection, seen: View) -> list[Document]:
-    """Stages that give each declared path the form that the policy has in a view; [] where all is shown.
-
-    A hidden field is left out; a hidden part of a field becomes null, as in SQL: $unset of the embedded server does not
-    reach into arrays. Text that is shown scrubbed is left out too: it leaves the store through `unscrubbed` alone.
-    """
-    forms = {
-        path: seen.forms[kind]
-        for path, kind in collection.kinds.items()
-        if kind is not None and seen.forms[kind] is not Form.SHOW
-    }
-    hidden = [path for path, wanted in forms.items() if "." not in path and not _is_year(path, wanted, collection)]
-    changed: Document = {}
-    parts: defaultdict[str, Document] = defaultdict(dict)
-    for path, wanted in forms.items():
-        parent, _, name = path.rpartition(".")
-        field = parent.removesuffix("[]")
-        source = "$$entry" if parent.endswith("[]") else f"${field}"
-        if path in hidden or field in hidden:
-            continue
-        if not parent:
-            changed[name] = year_of(f"${name}")
-        else:
-            parts[parent][name] = year_of(f"{source}.{name}") if _is_year(path, wanted, collection) else None
-    changed |= {parent.removesuffix("[]"): _merged(parent, values) for parent, values in parts.items()}
-    return [*([{"$unset": hidden}] if hidden else []), *([{"$set": changed}] if changed else [])]
-
-
-def _is_year(path: str, wanted: Form, collection: Collection) -> bool:
-    """Whether a path is shown as a year; a form that does not fit a kind hides it."""
-    return wanted is Form.YEAR and collection.kinds[path] is Phi.DATE
-
-
-def _merged(parent: str, values: Document) -> Document:
-    """Expression of a field, or of each entry of an array, with other values of these parts."""
-    name = parent.removesuffix("[]")
-    if parent.endswith("[]"):
-        return {"$map": {"input": f"${name}", "as": "entry", "in": {"$mergeObjects": ["$$entry", values]}}}
-    is_object = {"$eq": [{"$type": f"${name}"}, "object"]}
-    return {"$cond": [is_object, {"$mergeObjects": [f"${name}", values]}, f"${name}"]}
 
 
 class Mongo:
@@ -177,7 +122,7 @@ class Mongo:
         """Creates what is missing of the collections, validators and indexes; doing it again changes nothing."""
         unhurried = Mongo(self.name, self._url, BUILD_TIMEOUT_S)
         try:
-            for collection in COLLECTIONS:
+            for collection in (*COLLECTIONS, COPIES):
                 await unhurried.run(lambda collection=collection: unhurried._ensure(collection))
         finally:
             await unhurried.close()
@@ -186,20 +131,62 @@ class Mongo:
     async def worker_upsert(self, collection: Collection, documents: Sequence[Document]) -> tuple[int, int]:
         """Writes whole documents by _id, of any facility: how many were written, how many were there just so.
 
-        Raises StoreError when the validator refuses one; those before and after it may have been written.
+        What a caller wrote stays as it is (Collection.replaceable). Raises StoreError when the validator refuses a
+        document; those before and after it may have been written.
         """
+        own = collection.replaceable
+        changes = [ReplaceOne({"_id": one["_id"], **own}, one, upsert=True) for one in documents]
+        return await self._worker_write(collection, changes)
+
+    async def worker_set(self, collection: Collection, values: Mapping[str, Document]) -> tuple[int, int]:
+        """Sets fields among MOVED of documents by _id, and nothing else of them; counts as worker_upsert."""
+        if unknown := {path for one in values.values() for path in one} - MOVED:
+            raise ValueError(f"{min(unknown)} is not for workers to set.")
+        changes = [UpdateOne({"_id": key}, {"$set": one}) for key, one in values.items()]
+        return await self._worker_write(collection, changes)
+
+    async def _worker_write(self, collection: Collection, changes: Sequence[_Change]) -> tuple[int, int]:
         written = unchanged = 0
-        rest = iter(documents)
-        while batch := [ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in islice(rest, BATCH)]:
-            result = await self.run(lambda batch=batch: self.open(collection).bulk_write(batch, ordered=False))
-            written += result.modified_count + result.upserted_count
-            unchanged += result.matched_count - result.modified_count
+        rest = iter(changes)
+        while batch := list(islice(rest, BATCH)):
+            result = await self.run(lambda batch=batch: self._bulk(collection, batch))
+            written += result["nModified"] + result["nUpserted"]
+            unchanged += len(batch) - result["nModified"] - result["nUpserted"]
         return written, unchanged
 
+    async def _bulk(self, collection: Collection, batch: Sequence[_Change]) -> Document:
+        try:
+            return (await self.open(collection).bulk_write(batch, ordered=False)).bulk_api_result
+        except BulkWriteError as error:
+            # A document that may not be replaced is not found, so that its id is taken.
+            if any(one["code"] != _DUPLICATE for one in error.details["writeErrors"]):
+                raise
+            return dict(error.details)
+
     async def worker_delete(self, collection: Collection, ids: Sequence[str]) -> int:
-        """Deletes documents by _id, of any facility: how many there were."""
-        result = await self.run(lambda: self.open(collection).delete_many({"_id": {"$in": list(ids)}}))
+        """Deletes documents by _id, of any facility, but not what a caller wrote: how many there were."""
+        wanted = {"_id": {"$in": list(ids)}, **collection.replaceable}
+        result = await self.run(lambda: self.open(collection).delete_many(wanted))
         return result.deleted_count
+
+    async def add(self, collection: Collection, document: Document) -> Document:
+        """The document of this _id: this one, or the one that has it already. See db/note_writing.py."""
+
+        async def call() -> Document | None:
+            try:
+                await self.open(collection).insert_one(document)
+            except DuplicateKeyError:
+                return await self.open(collection).find_one({"_id": document["_id"]})
+            return document
+
+        found = await self.run(call)
+        assert found is not None
+        return found
+
+    async def update(self, collection: Collection, wanted: Document, change: Document) -> Document | None:
+        """The one document that matches, changed, in one atomic operation; None where none does."""
+        after = ReturnDocument.AFTER
+        return await self.run(lambda: self.open(collection).find_one_and_update(wanted, change, return_document=after))
 
     async def worker_count(self, collection: Collection, filter: Mapping[str, Any]) -> int:
         """Documents of any facility that match."""
@@ -270,6 +257,8 @@ class Mongo:
             await self._database().command("collMod", collection.name, validator=validator)
         for name, keys in collection.indexes.items():
             await self.open(collection).create_index(list(keys), name=name)
+        for name, keys in collection.sparse_indexes.items():
+            await self.open(collection).create_index(list(keys), name=name, sparse=True)
         if collection.text_index:
             try:
                 await self.open(collection).create_index(list(collection.text_index), name="text")
@@ -311,6 +300,15 @@ class MongoSession:
             pipeline[0]["$match"]["$text"] = {"$search": words}
         return await self._found(statement, collection, pipeline)
 
+    async def as_of(self, collection: Collection) -> datetime | None:
+        """Up to when a copy has what its sources have; None where that is not known. Asked for before what it is about.
+
+        Raises StoreError.
+        """
+        self._record(self._mongo.name, f"as_of_{collection.name}")
+        found = await self._mongo.worker_find(COPIES, {"_id": collection.name})
+        return found[0]["as_of"] if found else None
+
     async def unscrubbed(self, statement: str, collection: Collection, ids: Sequence[UUID]) -> list[Unscrubbed]:
         """Free text of these documents, for a caller who sees it scrubbed. Raises StoreError, Forbidden for others."""
         seen = view_of(self._caller)
@@ -318,9 +316,21 @@ class MongoSession:
             raise Forbidden
         worded = replace(seen, forms={**seen.forms, Phi.FREE_TEXT: Form.SHOW})
         keys = {"_id": {"$in": [str(key) for key in ids]}}
-        pipeline = self.pipeline(collection, keys, [{"$unset": "search_terms"}], await self._patients(), worded)
+        pipeline = self.pipeline(
+            collection, keys, [{"$unset": ["search_terms", "versions"]}], await self._patients(), worded
+        )
         found = await self._found(statement, collection, pipeline)
         return [Unscrubbed(UUID(one["_id"]), UUID(one["metadata"]["patient_id"]), one) for one in found]
+
+    async def verified(self, statement: str, ids: Sequence[UUID]) -> Mapping[UUID, Sequence[bool | None]]:
+        """Whether each signature of these notes holds, in their order. Raises StoreError.
+
+        It is found out with what is stored, whatever the caller may see of that, and nothing else of it leaves here.
+        """
+        plain = replace(view_of(self._caller), forms=dict.fromkeys(Phi, Form.SHOW))
+        keys = {"_id": {"$in": [str(key) for key in ids]}}
+        pipeline = self.pipeline(CLINICAL_NOTES, keys, [{"$unset": "search_terms"}], await self._patients(), plain)
+        return {UUID(one["_id"]): verdicts(one) for one in await self._found(statement, CLINICAL_NOTES, pipeline)}
 
     async def _found(self, statement: str, collection: Collection, pipeline: Sequence[Document]) -> list[Document]:
         self._record(self._mongo.name, statement)

@@ -7,7 +7,7 @@ here, so that nothing without a kind is stored.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from db.policy import Phi
@@ -24,6 +24,9 @@ OBJECTS: Schema = {"bsonType": "array", "items": {"bsonType": "object"}}
 STRINGS: Schema = {"bsonType": "array", "items": {"bsonType": "string"}}
 UUID: Schema = {"bsonType": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
 UUID_OR_NULL: Schema = {"bsonType": ["string", "null"], "pattern": UUID["pattern"]}
+NUMBER: Schema = {"bsonType": ["int", "long"]}
+NUMBER_OR_NULL: Schema = {"bsonType": ["int", "long", "null"]}
+DIGEST: Schema = {"bsonType": ["string", "null"], "pattern": "^[0-9a-f]{64}$"}
 
 
 def closed(required: Sequence[str] = (), **properties: Schema) -> Schema:
@@ -51,6 +54,10 @@ class Collection:
     indexes: Mapping[str, Keys]
     text_index: Keys = ()
     """Index for `$text`, made only where the server has such indexes."""
+    sparse_indexes: Mapping[str, Keys] = field(default_factory=dict[str, Keys])
+    """Indexes of those documents alone that have the field."""
+    replaceable: Schema = field(default_factory=dict[str, Any])
+    """Condition of the documents that a worker may replace or delete; callers made the others."""
 
     @property
     def labelled(self) -> bool:
@@ -59,12 +66,9 @@ class Collection:
 
     @property
     def labelled_parts(self) -> list[str]:
-        """Fields that carry labels of their own, likewise: `allergies[]` where each entry of an array does."""
+        """Arrays whose entries carry labels of their own, likewise."""
         fields: Mapping[str, Schema] = self.schema["properties"]
-        entries = [
-            f"{name}[]" for name, one in fields.items() if "security" in one.get("items", {}).get("properties", {})
-        ]
-        return [*entries, *(name for name, one in fields.items() if "security" in one.get("properties", {}))]
+        return [name for name, one in fields.items() if "security" in one.get("items", {}).get("properties", {})]
 
 
 def newest_first(*equal: str) -> Keys:
@@ -76,9 +80,35 @@ def newest_first(*equal: str) -> Keys:
     return [*((path, 1) for path in (*equal, "metadata.facility_id")), ("sort_time", -1), ("_id", -1)]
 
 
+SECTIONS: Schema = {"bsonType": "array", "items": closed(title=TEXT, code=OBJECT, text=TEXT)}
+
+NOTE_VERSION = closed(
+    version=NUMBER,
+    operation=STRING,
+    subject=STRING,
+    provider_id=UUID_OR_NULL,
+    display=TEXT,
+    time=STRING,
+    key=STRING,
+    input=STRING,
+    status=STRING,
+    doc_status=STRING,
+    reason=TEXT,
+    sections={**SECTIONS, "bsonType": ["array", "null"]},
+    digest=STRING,
+)
+"""One write to a note, by whom and when; `sections` where it brought others, `digest` of the text and of who signed.
+
+`key` and `input` are the client's idempotency key and an HMAC of what came with it.
+"""
+
 CLINICAL_NOTES = Collection(
     name="clinical_notes",
     schema=closed(
+        (
+            *("_id", "metadata", "security", "status", "doc_status", "type", "category", "date", "sort_time", "title"),
+            *("author", "sections", "text", "search_terms", "signatures", "amendments", "relates_to"),
+        ),
         _id=UUID,
         metadata=METADATA,
         security=LABELS,
@@ -90,15 +120,29 @@ CLINICAL_NOTES = Collection(
         sort_time=INSTANT,
         title=TEXT,
         author={"bsonType": "array", "items": closed(provider_id=UUID_OR_NULL, display=TEXT)},
-        sections={"bsonType": "array", "items": closed(title=TEXT, code=OBJECT, text=TEXT)},
+        sections=SECTIONS,
         text=STRING,
         search_terms=STRINGS,
         signatures={
             "bsonType": "array",
-            "items": closed(provider_id=UUID_OR_NULL, display=TEXT, time=TEXT, type=TEXT),
+            "items": closed(
+                ("provider_id", "display", "time", "type"),
+                provider_id=UUID_OR_NULL,
+                display=TEXT,
+                time=TEXT,
+                type=TEXT,
+                digest=DIGEST,
+                version=NUMBER_OR_NULL,
+            ),
         },
         amendments={"bsonType": "array", "items": closed(time=TEXT, author=TEXT, reason=TEXT, text=TEXT)},
         relates_to={"bsonType": "array", "items": closed(code=TEXT, target=UUID_OR_NULL)},
+        # What only notes have that were written here, see db/note_writing.py.
+        drafted_by=TEXT,
+        version=NUMBER,
+        versions={"bsonType": "array", "items": NOTE_VERSION},
+        announced=NUMBER,
+        unannounced=INSTANT,
     ),
     kinds={
         "_id": None,
@@ -117,9 +161,17 @@ CLINICAL_NOTES = Collection(
         "search_terms": Phi.FREE_TEXT,
         "signatures": None,
         "signatures[].time": Phi.DATE,
+        # Who has the digest of a text can tell whether a guess of it is right.
+        "signatures[].digest": Phi.FREE_TEXT,
         "amendments": Phi.FREE_TEXT,
         "amendments[].time": Phi.DATE,
         "relates_to": None,
+        "drafted_by": None,
+        "version": None,
+        "versions": Phi.FREE_TEXT,
+        "versions[].time": Phi.DATE,
+        "announced": None,
+        "unannounced": Phi.DATE,
     },
     indexes={
         "of_patient": newest_first("metadata.patient_id"),
@@ -127,6 +179,8 @@ CLINICAL_NOTES = Collection(
         "by_term": newest_first("search_terms"),
     },
     text_index=[("metadata.facility_id", 1), ("text", "text")],
+    sparse_indexes={"unannounced": [("unannounced", 1)]},
+    replaceable={"drafted_by": {"$not": {"$type": "string"}}},
 )
 
 CARE_PLANS = Collection(
@@ -205,14 +259,16 @@ PATIENT_SUMMARIES = Collection(
         _id=STRING,
         metadata=closed(facility_id=UUID, patient_id=UUID),
         updated=INSTANT,
+        as_of=INSTANT,
         active_conditions={"bsonType": "array", "items": closed(id=UUID, code=OBJECT, onset=TEXT, security=LABELS)},
         active_medications={
             "bsonType": "array",
             "items": closed(id=UUID, medication=OBJECT, authored_on=TEXT, security=LABELS),
         },
         allergies={"bsonType": "array", "items": closed(id=UUID, code=OBJECT, criticality=TEXT, security=LABELS)},
-        last_encounter={
-            **closed(
+        last_encounters={
+            "bsonType": "array",
+            "items": closed(
                 ("id", "status", "class", "type", "start", "end", "security"),
                 **{"class": TEXT},
                 id=UUID,
@@ -222,7 +278,28 @@ PATIENT_SUMMARIES = Collection(
                 end=TEXT,
                 security=LABELS,
             ),
-            "bsonType": ["object", "null"],
+        },
+        latest_results={
+            "bsonType": "array",
+            "items": closed(
+                id=UUID,
+                test_id=UUID,
+                test=OBJECT,
+                status=STRING,
+                effective=TEXT,
+                value=OBJECT,
+                concept=OBJECT,
+                interpretation={"bsonType": ["array", "null"]},
+                security=LABELS,
+            ),
+        },
+        latest_vitals={
+            "bsonType": "array",
+            "items": closed(id=STRING, code=OBJECT, panel=TEXT, status=TEXT, effective=TEXT, value=OBJECT),
+        },
+        care_plans={
+            "bsonType": "array",
+            "items": closed(id=UUID, title=TEXT, category=OBJECTS, start=TEXT, security=LABELS),
         },
         counts={"bsonType": "object", "additionalProperties": {"bsonType": ["int", "long"]}},
     ),
@@ -230,18 +307,30 @@ PATIENT_SUMMARIES = Collection(
         "_id": None,
         "metadata": None,
         "updated": Phi.DATE,
+        "as_of": None,
         "active_conditions": Phi.CLINICAL,
         "active_conditions[].onset": Phi.DATE,
         "active_medications": Phi.CLINICAL,
         "active_medications[].authored_on": Phi.DATE,
         "allergies": Phi.CLINICAL,
-        "last_encounter": None,
-        "last_encounter.type": Phi.CLINICAL,
-        "last_encounter.start": Phi.DATE,
-        "last_encounter.end": Phi.DATE,
+        "last_encounters": None,
+        "last_encounters[].type": Phi.CLINICAL,
+        "last_encounters[].start": Phi.DATE,
+        "last_encounters[].end": Phi.DATE,
+        "latest_results": Phi.CLINICAL,
+        "latest_results[].effective": Phi.DATE,
+        "latest_vitals": Phi.CLINICAL,
+        "latest_vitals[].effective": Phi.DATE,
+        "care_plans": Phi.CLINICAL,
+        "care_plans[].start": Phi.DATE,
         "counts": Phi.CLINICAL,
     },
     indexes={},
 )
 
 COLLECTIONS = (CLINICAL_NOTES, CARE_PLANS, GOALS, PATIENT_SUMMARIES)
+
+COPIES = Collection(
+    name="copies", schema=closed(_id=STRING, as_of=INSTANT), kinds={"_id": None, "as_of": None}, indexes={}
+)
+"""Up to when each copy has what its sources have, by its name; of nobody, so that it is none of the collections."""

@@ -21,7 +21,7 @@ import orjson
 from db.caller import Caller, Patients
 from db.connections import CLOSE_S, Connections
 from db.context import prove, role_password, sign, sign_patients
-from db.errors import StoreConflict, StoreError, StoreTimeout, StoreUnavailable
+from db.errors import ConstraintViolated, StoreConflict, StoreError, StoreTimeout, StoreUnavailable
 from db.guard import Guard
 from db.notifications import Notifications
 from db.policy import view_of
@@ -57,6 +57,7 @@ DOWN = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
+    asyncpg.InternalClientError,  # the server's farewell came while a statement was being sent
 )
 """What says that the server is not there, as opposed to that a statement is wrong."""
 
@@ -122,7 +123,7 @@ class Postgres:
         self._secret = secret
         self._pooler = pooler
         self._direct_url = direct_url or url
-        self._notifications = Notifications(name, self._listening)
+        self._notifications = Notifications(name, self.direct)
 
     async def close(self) -> None:
         """Closes every connection; those that do not end in time are dropped."""
@@ -139,18 +140,32 @@ class Postgres:
         return Session(self, caller, record, patients, seen or Seen())
 
     async def worker_fetch(self, sql: LiteralString, *args: object) -> Sequence[asyncpg.Record]:
-        """Rows of one statement as the worker role, which sees every facility: for processes, never for a caller."""
-        return await self.run(lambda: self._worker_fetch(sql, args))
+        """Rows of one statement as the worker role, which sees every facility: for processes, never for a caller.
 
-    async def _worker_fetch(self, sql: str, args: Sequence[object]) -> Sequence[asyncpg.Record]:
+        Raises ConstraintViolated, StoreError.
+        """
+        rows = await self.run(lambda: self._worker_fetch(sql, args))
+        if isinstance(rows, ConstraintViolated):  # an answer of a store that is well
+            raise rows
+        return rows
+
+    async def _worker_fetch(self, sql: str, args: Sequence[object]) -> Sequence[asyncpg.Record] | ConstraintViolated:
         async with self.connections.lent(WORKER) as connection:
-            return await connection.fetch(sql, *args)
+            try:
+                return await connection.fetch(sql, *args)
+            # Their texts quote values.
+            except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
+                return ConstraintViolated(self.name, getattr(error, "constraint_name", None) or "")
 
     def listen(self, channel: str) -> AsyncGenerator[str, None]:
         """Messages that the database sends on a channel, from now on: ids, never values. Raises StoreError."""
         return self._notifications.listen(channel)
 
-    async def _listening(self) -> asyncpg.Connection:
+    async def direct(self) -> asyncpg.Connection:
+        """A connection of the worker past any pooler, for what belongs to a session; whoever asks closes it.
+
+        Raises StoreError.
+        """
         url = login_url(self._direct_url, WORKER, role_password(self._secret, WORKER))
         return await self.run(lambda: asyncpg.connect(url))
 
@@ -221,21 +236,6 @@ class Postgres:
                 await connection.execute(begin + "; ".join(f"SET LOCAL {name} = {to}" for name, to in PLANNING.items()))
             begin, pid = "", cast("int", await connection.fetchval("SELECT pg_backend_pid()"))
         await connection.execute(begin + self.context(caller, pid, patients) + then)
-
-    async def write(
-        self, caller: Caller, record: Record, sql: LiteralString, *args: object
-    ) -> Sequence[asyncpg.Record]:
-        """Rows of one statement that writes, as the caller, in a transaction of its own. Raises StoreError."""
-
-        async def call() -> Sequence[asyncpg.Record]:
-            async with self.connections.lent(login_of(caller)) as connection:
-                await self.begin(connection, caller, begin="BEGIN; ")
-                rows = await connection.fetch(sql, *args)
-                await connection.execute("COMMIT")
-                return rows
-
-        record(self.name, statement_name(sql))
-        return await self.run(call)
 
 
 def login_of(caller: Caller) -> str:

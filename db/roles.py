@@ -37,6 +37,8 @@ def ddl(secret: bytes) -> list[str]:
         statements.append(_create(role, "LOGIN"))
         statements.append(f"ALTER ROLE {role} PASSWORD '{role_password(secret, role)}'")
     statements += [f"ALTER ROLE caregraph_{p.value} SET search_path = {p.value}" for p in Profile]
+    # A loader's statement names the views of whoever asks; sent by a worker, it finds the tables themselves.
+    statements.append(f"ALTER ROLE {WORKER} SET search_path = clinical, imaging, vitals, public")
     for profile in Profile:
         statements.append(_create(writer_of(profile), "NOLOGIN"))
         statements.append(f"GRANT {WRITER} TO {writer_of(profile)}")

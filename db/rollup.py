@@ -21,7 +21,11 @@ TIMESCALEDB = (
 NOTES_MAX = 5000
 """Touched hours that one transaction computes anew."""
 
-HAS_TIMESCALEDB = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')"
+HAS_TIMESCALEDB = """/* has_timescaledb */
+SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')"""
+
+ROLL_UP = """/* roll_up */
+SELECT vitals.roll_up($1::int)"""
 
 
 async def roll_up(url: str, secret: bytes) -> None:
@@ -47,7 +51,7 @@ async def roll_up(url: str, secret: bytes) -> None:
 async def _take_notes(url: str) -> None:
     connection = await asyncpg.connect(url, timeout=30)
     try:
-        while await connection.fetchval("SELECT vitals.roll_up($1)", NOTES_MAX):
+        while await connection.fetchval(ROLL_UP, NOTES_MAX):
             pass
     finally:
         await connection.close()

@@ -50,12 +50,9 @@ def _parts_seen(collection: Collection, caller: Caller, patients: Patients) -> l
         branches = [{"case": {"$in": [is_of, listed]}, "then": labels} for labels, listed in _clearances(patients)]
         shown = {"$switch": {"branches": branches, "default": shown}}
     kept: Document = {}
-    for path in collection.labelled_parts:
-        name = path.removesuffix("[]")
-        part = "$$entry" if path.endswith("[]") else f"${name}"
-        is_seen = {"$setIsSubset": [{"$ifNull": [f"{part}.security", ["R"]]}, shown]}
-        each = {"$filter": {"input": f"${name}", "as": "entry", "cond": is_seen}}
-        kept[name] = each if path.endswith("[]") else {"$cond": [is_seen, f"${name}", None]}
+    is_seen = {"$setIsSubset": [{"$ifNull": ["$$entry.security", ["R"]]}, shown]}
+    for name in collection.labelled_parts:
+        kept[name] = {"$filter": {"input": f"${name}", "as": "entry", "cond": is_seen}}
     return [{"$set": kept}] if kept else []
 
 

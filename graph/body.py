@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import zlib
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import parse_qsl
@@ -22,6 +25,8 @@ BODY_BYTES_MAX = 1_000_000
 PARAMETERS_MAX = 16
 """Parameters of a URL that are looked at; four are known."""
 
+_INEXACT = re.compile(rb"\d[.eE]|\d{19}")
+"""Numbers, or what looks like them, that orjson would round: it is ten times as fast as a parser that keeps digits."""
 _media_type_of = lru_cache(maxsize=256)(media_type)
 
 
@@ -90,9 +95,20 @@ async def read_json(receive: Receive, headers: Mapping[str, str]) -> object:
         raise Refusal("UNSUPPORTED_MEDIA_TYPE", f"Content-Type must be {JSON} in UTF-8.", {"Accept-Post": JSON})
     body = await _body(receive, headers)
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return parsed(body)
+    except ValueError:
         raise Refusal("BAD_REQUEST", "The body is not JSON in UTF-8.") from None
+
+
+def parsed(raw: bytes) -> object:
+    """What JSON says; a number with a fraction is a Decimal, which keeps the digits. Raises ValueError for no JSON."""
+    value = orjson.loads(raw)
+    if not _INEXACT.search(raw):
+        return value
+    try:
+        return json.loads(raw, parse_float=Decimal)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 async def _body(receive: Receive, headers: Mapping[str, str]) -> bytes:

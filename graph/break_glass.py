@@ -63,6 +63,12 @@ class BreakGlassChange(Change):
 
 GRANTS = (*PAGE, arg("unreviewed", bool, "Only grants that nobody has reviewed", phi=None, default=False))
 """Arguments of the list of grants."""
+KEY = arg(
+    "idempotency_key",
+    str | None,
+    "Key of the client's choice, 1 to 200 characters: the same key with the same arguments gives the same grant",
+    phi=None,
+)
 
 
 @strawberry.type
@@ -78,6 +84,7 @@ class BreakGlassMutations:
             arg("patient", ID, "Global id of the patient", phi=None, default=REQUIRED),
             arg("reason", str, "Why, in 10 to 500 characters; for the privacy officer", phi=None, default=REQUIRED),
             arg("minutes", int, f"How long, from 1 to {MINUTES_MAX} minutes", phi=None, default=60),
+            KEY,
         ),
     )
     review_break_glass: BreakGlassGrant | None = field(
@@ -88,6 +95,7 @@ class BreakGlassMutations:
             arg("id", ID, "Global id of the grant", phi=None, default=REQUIRED),
             arg("review", str, "What the review found, in up to 2000 characters", phi=None, default=REQUIRED),
             arg("close", bool, "Whether the grant ends now", phi=None, default=False),
+            KEY,
         ),
     )
 

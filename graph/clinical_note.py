@@ -66,6 +66,15 @@ class NoteSignature:
     display: str | None = field("Name of the signer as in the note's source", phi=None)
     time: FhirDateTime | None = field("Time of the signature", phi=Phi.DATE)
     type: str | None = field("Role of the signer: author, authenticator, cosigner, …", phi=None)
+    version: int | None = field("Version of the note that was signed; null of another system", phi=None)
+    digest: str | None = field(
+        "SHA-256 of what was signed, in its canonical form (docs/notes-signature.md)", phi=Phi.FREE_TEXT
+    )
+    valid: bool | None = field(
+        "Whether what was signed is as it was then; null of another system",
+        phi=None,
+        batch=resolvers.clinical_note.signatures_valid,
+    )
 
 
 @strawberry.type(description="A part of a note under its own heading")
@@ -87,6 +96,17 @@ class NoteAmendment:
     author: str | None = field("Name of who amended the note", phi=Phi.FREE_TEXT)
     reason: str | None = field("Reason of the amendment", phi=Phi.FREE_TEXT, scrubs=True)
     text: str | None = field("Text that was added", phi=Phi.FREE_TEXT, scrubs=True)
+
+
+@strawberry.type(description="A version of a note that was signed, and that an amendment took the place of")
+class NoteVersion:
+    """Served from the dicts of `versions`."""
+
+    version: int = field("Number of the version, which its signatures name", phi=None)
+    time: FhirDateTime | None = field("When it was written", phi=Phi.DATE)
+    author: str | None = field("Name of who wrote it", phi=Phi.FREE_TEXT, value=lambda one: one["display"])
+    sections: list[NoteSection] | None = field("Text of the version by its headings", phi=Phi.FREE_TEXT)
+    text: str | None = field("Whole text of the version", phi=Phi.FREE_TEXT)
 
 
 def _target(relation: dict[str, Any]) -> str | None:
@@ -137,6 +157,19 @@ class ClinicalNote(ClinicalFact):
         scrubs=True,
     )
     relates_to: list[NoteRelation] | None = field("Other notes that this one replaces or appends to", phi=None)
+    version: int | None = field(
+        "Version that an update names; null for a note of another system, which is not changed here", phi=None
+    )
+    signature_valid: bool | None = field(
+        "Whether all that was signed here is as it was then; null where nothing was",
+        phi=None,
+        batch=resolvers.clinical_note.signature_valid,
+    )
+    history: list[NoteVersion] | None = field(
+        "Signed versions that amendments took the place of, oldest first",
+        phi=Phi.FREE_TEXT,
+        batch=resolvers.clinical_note.histories,
+    )
 
 
 @strawberry.type(description="How many notes that a search found have one type")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import NewType
 
 import strawberry
+from graphql import FloatValueNode, IntValueNode, StringValueNode, ValueNode
 from strawberry.types.scalar import ScalarDefinition
 
 from db.policy import Phi
@@ -15,6 +17,26 @@ from loaders.element import Listed, Member
 
 FhirDate = NewType("FhirDate", str)
 FhirDateTime = NewType("FhirDateTime", str)
+
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?", re.ASCII)
+_DIGITS_MAX = 40
+"""Characters of a decimal that a client gives; FHIR asks for 18 digits at least."""
+
+
+def _decimal(value: object) -> Decimal:
+    """A client's number, or its text, digit by digit. Raises ValueError for anything else (FHIR R4 decimal)."""
+    text = str(value)
+    if isinstance(value, bool) or len(text) > _DIGITS_MAX or not _DECIMAL.fullmatch(text):
+        raise ValueError("not a decimal")
+    return Decimal(text)
+
+
+def _decimal_literal(node: ValueNode, _variables: object = None) -> Decimal:
+    """The same of a number in a document."""
+    if not isinstance(node, IntValueNode | FloatValueNode | StringValueNode):
+        raise ValueError("not a decimal")
+    return _decimal(node.value)
+
 
 SCALARS: Mapping[object, ScalarDefinition] = {
     FhirDate: strawberry.scalar(
@@ -33,7 +55,8 @@ SCALARS: Mapping[object, ScalarDefinition] = {
         name="Decimal",
         description="FHIR decimal: a JSON number with exactly the digits of the source",
         specified_by_url="https://hl7.org/fhir/R4/datatypes.html#decimal",
-        parse_value=Decimal,
+        parse_value=_decimal,
+        parse_literal=_decimal_literal,
     ),
 }
 """Scalars of the schema; dates travel as FHIR writes them."""

@@ -19,7 +19,7 @@ from db.policy import Phi
 from graph.chart import Condition, DiagnosticReport, Immunization, Observation, Procedure
 from graph.clinical_note import NOTES, ClinicalNote
 from graph.connection import Connection
-from graph.datatype import CodeableConcept, FhirDateTime
+from graph.datatype import CodeableConcept, FhirDateTime, Period
 from graph.facility import Department, Facility
 from graph.field import CODE, FACTS, PAGE, PERIOD, field
 from graph.imaging_study import IMAGING, ImagingStudy
@@ -33,6 +33,14 @@ from loaders.encounter import EncounterRow
 
 if TYPE_CHECKING:
     from graph.patient import Patient
+
+
+@strawberry.type(description="A place where the patient is or was during an encounter")
+class EncounterLocation:
+    """FHIR Encounter.location; the field that holds one carries its PHI kind."""
+
+    display: str | None = field("Department and bed in words", phi=None)
+    period: Period | None = field("When the patient was there", phi=None)
 
 
 @strawberry.type(description="A visit or stay of a patient (FHIR R4 Encounter)")
@@ -60,6 +68,11 @@ class Encounter(Node):
     )
     discharge_disposition: CodeableConcept | None = field(
         "Where the patient went", phi=Phi.CLINICAL, value=Inside("details", ("hospitalization", "dischargeDisposition"))
+    )
+    locations: list[EncounterLocation] | None = field(
+        "Places of the patient during the encounter, the present one last",
+        phi=Phi.FREE_TEXT,
+        value=Inside("details", ("locations",)),
     )
     patient: Annotated[Patient, strawberry.lazy("graph.patient")] | None = field(
         "Patient of the encounter", phi=None, batch=resolvers.patient.of_facts

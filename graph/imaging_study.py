@@ -9,8 +9,8 @@ import strawberry
 from db.policy import Phi
 from graph.datatype import CodeableConcept, Coding, FhirDateTime
 from graph.field import PAGE, PERIOD, STATUS, arg, field
-from graph.node import Node, node_id, served_from
-from loaders.element import Element
+from graph.node import Node, node_id, row_version, served_from
+from loaders.element import Element, GlobalId
 from loaders.imaging_study import ImagingInstanceRow, ImagingSeriesRow, ImagingStudyRow
 from resolvers import encounter, imaging_study, patient
 
@@ -98,6 +98,35 @@ class ImagingStudy(Node):
     encounter: Annotated[Encounter, strawberry.lazy("graph.encounter")] | None = field(
         "Encounter that the study was made in", phi=None, batch=encounter.of_facts
     )
+    restore_state: str | None = field(
+        "State of the restore of the study's archived objects: in-progress, or completed once all can be read",
+        phi=None,
+        batch=imaging_study.restore_states,
+    )
     series: list[ImagingSeries] | None = field(
         "Series of the study, by number", phi=None, batch=imaging_study.series, args=PARTS, size=5
     )
+
+
+@strawberry.type(description="A DICOM object on its way into the archive")
+class ImagingUpload:
+    """Served from ImagingUploadRow."""
+
+    id: strawberry.ID = field("Global id of the upload", phi=None, value=GlobalId("ImagingUpload"))
+    version: int = row_version()
+    state: str = field(
+        "State of the upload: begun, completing (all is sent and is being read), completed, quarantined or expired",
+        phi=None,
+    )
+    reason: str | None = field(
+        "Why the object is in quarantine: NOT_DICOM (or a deflated one), PATIENT_MISMATCH, UID_MISSING, UID_TAKEN (by "
+        "another patient's study, another parent or another content), SIZE_MISMATCH or DIGEST_MISMATCH",
+        phi=None,
+    )
+    size_bytes: float = field("Size of the object in bytes, as it was announced", phi=None)
+    expires_at: FhirDateTime = field(
+        "Until when the upload can be completed",
+        phi=None,
+        value=lambda row: row.expires_at.isoformat(timespec="seconds"),
+    )
+    study: ImagingStudy | None = field("Study that the object became part of", phi=None, batch=imaging_study.of_uploads)

@@ -39,18 +39,11 @@ class LabTest(Node):
     code: CodeableConcept | None = field("Code of the test, usually LOINC", phi=None, value=concept)
 
 
-@strawberry.type(description="A result of a laboratory test (FHIR R4 Observation, category laboratory)")
-@served_from(LabResultRow)
-class LabResult(ClinicalFact):
-    """Served from LabResultRow: a quantity, a concept, a text or a time; or the reason for its absence."""
+@strawberry.type
+class LabStatement:
+    """What a result says: a quantity, a concept, a text or a time; or the reason for its absence."""
 
-    id: strawberry.ID = node_id("LabResult")
-    version: int = row_version()
     status: str | None = field("Status: final, preliminary, amended, …", phi=None)
-    test: LabTest | None = field("Test that gave the result", phi=Phi.CLINICAL, batch=resolvers.lab.test)
-    report: Annotated[DiagnosticReport, strawberry.lazy("graph.chart")] | None = field(
-        "Report that the result is part of", phi=Phi.CLINICAL, batch=resolvers.lab.report
-    )
     effective_date_time: FhirDateTime | None = field(
         "When the specimen was taken", phi=Phi.DATE, value=Element("effective")
     )
@@ -67,3 +60,27 @@ class LabResult(ClinicalFact):
     reference_range: list[ReferenceRange] | None = field("Ranges in which the value is usual", phi=Phi.CLINICAL)
     specimen: str | None = field("Specimen that was tested", phi=Phi.CLINICAL)
     note: str | None = field("Remark on the result", phi=Phi.FREE_TEXT)
+
+
+@strawberry.type(description="What a laboratory result said before it was finalized or corrected")
+class LabResultVersion(LabStatement):
+    """Served from LabResultVersionRow."""
+
+    version: int = field("Version of the result that said so", phi=None)
+    superseded_at: FhirDateTime | None = field("When another version took its place", phi=Phi.DATE)
+
+
+@strawberry.type(description="A result of a laboratory test (FHIR R4 Observation, category laboratory)")
+@served_from(LabResultRow)
+class LabResult(ClinicalFact, LabStatement):
+    """Served from LabResultRow."""
+
+    id: strawberry.ID = node_id("LabResult")
+    version: int = row_version()
+    test: LabTest | None = field("Test that gave the result", phi=Phi.CLINICAL, batch=resolvers.lab.test)
+    report: Annotated[DiagnosticReport, strawberry.lazy("graph.chart")] | None = field(
+        "Report that the result is part of", phi=Phi.CLINICAL, batch=resolvers.lab.report
+    )
+    history: list[LabResultVersion] | None = field(
+        "What the result said before, newest first", phi=Phi.CLINICAL, batch=resolvers.lab.history
+    )

@@ -57,9 +57,9 @@ class Limit(Enum):
     FIELD_MERGE = Bound(1_500, "pairs of fields that are merged under one name")
     INTROSPECTION = Bound(2, "introspection fields at the root, and aliases below them")
     LIST = Bound(100, "items of an argument's list")
-    INPUT_DEPTH = Bound(5, "lists and objects inside each other in an argument")
-    INPUT = Bound(1_000, "values in the variables")
-    TEXT = Bound(5_000, "characters of a string in the variables")
+    INPUT_DEPTH = Bound(6, "lists and objects inside each other in an argument")
+    INPUT = Bound(3_000, "values in the variables")
+    TEXT = Bound(20_000, "characters of a string in the variables")
 
     def refusal(self) -> LimitExceeded:
         """The error that names this limit and its maximum."""

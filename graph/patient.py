@@ -15,8 +15,10 @@ import resolvers.encounter
 import resolvers.exchange
 import resolvers.imaging_study
 import resolvers.lab
+import resolvers.lab_series
 import resolvers.patient
 import resolvers.patient_summary
+import resolvers.presence
 import resolvers.research_dataset
 import resolvers.vital_sign
 from db.policy import Phi
@@ -50,9 +52,11 @@ from graph.exchange import ExchangedRecords
 from graph.field import CODE, FACTS, PAGE, PERIOD, STATUS, arg, field
 from graph.imaging_study import IMAGING, ImagingStudy
 from graph.lab import LabResult
+from graph.lab_series import LAB_TREND, LabTrend
 from graph.medication import MedicationAdministration, MedicationRequest
 from graph.node import Node, node_id, row_version, served_from
-from graph.patient_summary import PatientSummary
+from graph.patient_summary import MAX_STALENESS, PatientSummary
+from graph.presence import ChartPresence
 from graph.research_dataset import CohortSummary
 from graph.schedule import Appointment
 from graph.vital_sign import TREND, VitalSign, VitalTrend
@@ -183,6 +187,13 @@ class Patient(Node):
         args=TREND,
         weight=50,
     )
+    lab_trend: list[LabTrend] | None = field(
+        "Courses of laboratory tests; STALE where the series may be older than `maxStaleness` demands",
+        phi=Phi.CLINICAL,
+        batch=resolvers.lab_series.trend,
+        args=LAB_TREND,
+        weight=50,
+    )
     clinical_notes: Connection[ClinicalNote] | None = field(
         "Clinical notes of the patient, newest first; superseded ones too, unless `status` says otherwise",
         phi=Phi.CLINICAL,
@@ -202,7 +213,10 @@ class Patient(Node):
         args=(*PAGE, *PERIOD, STATUS),
     )
     summary: PatientSummary | None = field(
-        "Chart at a glance, made beforehand", phi=Phi.CLINICAL, batch=resolvers.patient_summary.of_patients
+        "Chart at a glance: made beforehand, or from the chart where `maxStaleness` demands that; else STALE",
+        phi=Phi.CLINICAL,
+        batch=resolvers.patient_summary.of_patients,
+        args=(MAX_STALENESS,),
     )
     imaging_studies: Connection[ImagingStudy] | None = field(
         "Imaging studies of the patient, newest first",
@@ -238,6 +252,12 @@ class Patient(Node):
         phi=None,
         batch=resolvers.chart.patient_consents,
         args=(*PAGE, *PERIOD, STATUS),
+    )
+    chart_presence: list[ChartPresence] | None = field(
+        "Others of the facility who have the chart open now, the first come first",
+        phi=None,
+        batch=resolvers.presence.of_patients,
+        size=3,
     )
     access_log: Connection[AccessEvent] | None = field(
         "Accesses to the patient's records, newest first: for privacy officers, and for the patient",

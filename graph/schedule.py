@@ -34,6 +34,7 @@ class Appointment(Node):
     description: str | None = field("Reason as text", phi=Phi.FREE_TEXT)
     start: FhirDateTime | None = field("Start of the appointment", phi=Phi.DATE, value=Element("start_date_time"))
     end: FhirDateTime | None = field("End of the appointment", phi=Phi.DATE, value=Element("end_date_time"))
+    cancelation_reason: CodeableConcept | None = field("Why the appointment was cancelled", phi=Phi.CLINICAL)
     patient: Annotated[Patient, strawberry.lazy("graph.patient")] | None = field(
         "Patient of the appointment", phi=None, batch=resolvers.patient.of_facts
     )

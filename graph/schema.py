@@ -31,7 +31,7 @@ from graph.explain_access import ARGUMENTS as EXPLAINED
 from graph.explain_access import AccessExplanation, Verdict, explained
 from graph.facility import Facility
 from graph.field import PAGE, REQUIRED, arg, field
-from graph.imaging_study import IMAGING_SEARCH, ImagingStudy
+from graph.imaging_study import IMAGING_SEARCH, ImagingStudy, ImagingUpload
 from graph.lab import LabResult
 from graph.live import Subscription
 from graph.me import Me, me
@@ -125,6 +125,12 @@ class Query:
         root=resolvers.imaging_study.search,
         args=IMAGING_SEARCH,
         weight=SEARCH_WEIGHT,
+    )
+    imaging_upload: ImagingUpload | None = field(
+        "Upload of an id: how far an object has come on its way into the archive",
+        phi=Phi.CLINICAL,
+        root=resolvers.imaging_study.upload,
+        args=(arg("id", strawberry.ID, "Global id of the upload", phi=None, default=REQUIRED),),
     )
     research_datasets: Connection[ResearchDataset] | None = field(
         "De-identified datasets of aggregates, newest first; their cells are clinical facts",

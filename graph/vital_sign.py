@@ -20,7 +20,7 @@ ABSENT = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 
 enum(VitalBucket, "Source of a trend: readings by the minute, or their hourly or daily rollup", phi=None)
 
-TREND = (
+CODE_AND_RANGE = (
     arg("code", list[str], "Codes (LOINC) of the trends", phi=Phi.CLINICAL, default=REQUIRED),
     arg(
         "start",
@@ -37,6 +37,10 @@ TREND = (
         phi=Phi.DATE,
         graphql_name="to",
     ),
+)
+"""Arguments that a trend needs."""
+TREND = (
+    *CODE_AND_RANGE,
     arg("bucket", VitalBucket | None, "Source to read; chosen by the range without it", phi=None),
 )
 """Arguments of vitalTrend."""

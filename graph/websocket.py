@@ -13,14 +13,13 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import orjson
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from db.caller import Caller
 from db.errors import AppError, Forbidden, Overloaded, Unauthenticated
 from graph.admission import Deadline, Quota
-from graph.body import BODY_BYTES_MAX, Refusal, asked_in
+from graph.body import BODY_BYTES_MAX, Refusal, asked_in, parsed
 from graph.encoding import encoded
 from graph.errors import FormattedError, described, internal_error
 from graph.execution import Engine, Operation
@@ -173,8 +172,8 @@ class _Socket:
         if len(raw) > MESSAGE_BYTES_MAX:
             raise Closed(1009, f"messageBytes is at most {MESSAGE_BYTES_MAX}")
         try:
-            message: object = orjson.loads(raw)
-        except orjson.JSONDecodeError:
+            message = parsed(raw)
+        except ValueError:
             raise Closed(4400, "Invalid message") from None
         if not isinstance(message, dict):
             raise Closed(4400, "Invalid message")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,17 @@ FILTER = """($7::text[] IS NULL OR clinical_status = ANY($7::text[]))
       AND ($8::text[] IS NULL OR code = ANY($8::text[]))"""
 ALLERGY_INTOLERANCES_OF_PATIENTS = newest_of_each("allergy_intolerances_of_patients", COLUMNS, "patient_id", FILTER)
 ALLERGY_INTOLERANCE_BY_ID = by_id("allergy_intolerance_by_id", COLUMNS)
+
+NOT_ANY = "716186003"
+"""SNOMED CT: no known allergy."""
+NO_KNOWN_ALLERGY: Mapping[str, str | None] = {
+    NOT_ANY: None,
+    "409137002": "medication",
+    "428607008": "environment",
+    "429625007": "food",
+    **dict.fromkeys(("428197003", "716184000", "716185004", "1003774007")),
+}
+"""SNOMED CT 716186003 and its children, with the category of which each says that there is none; 409137002 of drugs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ COLUMNS = Columns(
     "appointment",
     """
     id, patient_id, provider_id, department_id, status, code_system, code, code_display, code_text, code_translation,
-    description, start_date_time, end_date_time, sort_time, version
+    description, start_date_time, end_date_time, cancelation_reason, sort_time, version
     """,
 )
 
@@ -41,6 +41,7 @@ class AppointmentRow:
     description: str | None
     start_date_time: str | None
     end_date_time: str | None
+    cancelation_reason: dict[str, Any] | None
     sort_time: datetime
     version: int
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from db.transaction import Transaction
 from loaders.facts import ByIdBatch
 from loaders.page import TimePage
 from loaders.reader import Reader
@@ -17,11 +18,11 @@ COLUMNS = """
 """
 """Columns of a BreakGlassRow; the functions give nothing to who may not have it."""
 
-BREAK_GLASS = f"""/* break_glass */
-SELECT {COLUMNS}FROM access.break_glass($1::uuid, $2::text, $3::int)"""
+BREAK_GLASS = """/* break_glass */
+SELECT id FROM access.break_glass($1::uuid, $2::text, $3::int)"""
 
-REVIEW_BREAK_GLASS = f"""/* review_break_glass */
-SELECT {COLUMNS}FROM access.review_break_glass($1::uuid, $2::text, $3::boolean)"""
+REVIEW_BREAK_GLASS = """/* review_break_glass */
+SELECT id FROM access.review_break_glass($1::uuid, $2::text, $3::boolean)"""
 
 BREAK_GLASS_GRANTS = f"""/* break_glass_grants */
 SELECT {COLUMNS}FROM access.break_glass_grants($1::timestamptz, $2::uuid, $3::boolean, $4::int)"""
@@ -55,16 +56,16 @@ class BreakGlassRow:
 break_glass_grant_by_id = ByIdBatch(BREAK_GLASS_GRANT_BY_ID, BreakGlassRow)
 
 
-async def break_glass(reader: Reader, patient_id: UUID, reason: str, minutes: int) -> BreakGlassRow | None:
-    """Opens a patient's chart to the caller; None for a patient whom the caller does not find."""
-    records = await reader.write(BREAK_GLASS, patient_id, reason, minutes)
-    return BreakGlassRow(*records[0]) if records else None
+async def break_glass(writing: Transaction, patient_id: UUID, reason: str, minutes: int) -> UUID | None:
+    """Opens a patient's chart to the caller; the id of the grant, None for a patient whom the caller does not find."""
+    records = await writing.fetch(BREAK_GLASS, patient_id, reason, minutes)
+    return records[0]["id"] if records else None
 
 
-async def review_break_glass(reader: Reader, grant_id: UUID, review: str, close: bool) -> BreakGlassRow | None:
+async def review_break_glass(writing: Transaction, grant_id: UUID, review: str, close: bool) -> UUID | None:
     """Records a review; None for a grant that is not the facility's, or reviewed already."""
-    records = await reader.write(REVIEW_BREAK_GLASS, grant_id, review, close)
-    return BreakGlassRow(*records[0]) if records else None
+    records = await writing.fetch(REVIEW_BREAK_GLASS, grant_id, review, close)
+    return records[0]["id"] if records else None
 
 
 async def break_glass_grants(reader: Reader, page: TimePage, unreviewed: bool) -> Sequence[BreakGlassRow]:

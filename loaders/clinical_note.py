@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from db.mongo import Document
+from db.note_signature import text_of
 from db.notes_schema import CLINICAL_NOTES
 from db.scrub.scrubber import SeedsExceeded
 from db.scrub.seeds import Seeds
@@ -23,7 +24,7 @@ SCRUB_SEEDS_OF_PATIENTS = """/* scrub_seeds_of_patients */
 SELECT patient_id, names, identifiers, contacts, places, birth_date
 FROM access.scrub_seeds($1::uuid[])"""
 
-UNREAD = ["search_terms"]
+UNREAD = ["search_terms", "versions"]
 TYPE = "type.coding.code"
 
 
@@ -37,12 +38,16 @@ class AuthorRow:
 
 @dataclass(frozen=True, slots=True)
 class SignatureRow:
-    """Who signed, when (FHIR dateTime) and as what."""
+    """Who signed, when (FHIR dateTime) and as what; digest and version only where it was signed here."""
 
+    note_id: UUID
+    position: int
     provider_id: UUID | None
     display: str | None
     time: str | None
     type: str | None
+    digest: str | None
+    version: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class ClinicalNoteRow:
     amendments: list[dict[str, Any]] | None
     relates_to: list[dict[str, Any]]
     sort_time: datetime
+    version: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +94,9 @@ class NoteFacet:
 
 def note_row(document: Document) -> ClinicalNoteRow:
     """Row of a document; a field that the policy hides is None."""
+    id = UUID(document["_id"])
     return ClinicalNoteRow(
-        id=UUID(document["_id"]),
+        id=id,
         patient_id=UUID(document["metadata"]["patient_id"]),
         encounter_id=key(document["metadata"]["encounter_id"]),
         status=document["status"],
@@ -102,12 +109,22 @@ def note_row(document: Document) -> ClinicalNoteRow:
         sections=document.get("sections"),
         text=document.get("text"),
         signatures=[
-            SignatureRow(key(one["provider_id"]), one["display"], one.get("time"), one["type"])
-            for one in document["signatures"]
+            SignatureRow(
+                note_id=id,
+                position=position,
+                provider_id=key(one["provider_id"]),
+                display=one["display"],
+                time=one.get("time"),
+                type=one["type"],
+                digest=one.get("digest"),
+                version=one.get("version"),
+            )
+            for position, one in enumerate(document["signatures"])
         ],
         amendments=document.get("amendments"),
         relates_to=document["relates_to"],
         sort_time=document["sort_time"],
+        version=document.get("version"),
     )
 
 
@@ -118,6 +135,25 @@ notes_of_encounters = newest_documents(
     "clinical_notes_of_encounters", CLINICAL_NOTES, "metadata.encounter_id", note_row, ("status", TYPE), UNREAD
 )
 note_by_id = documents_by_id("clinical_note_by_id", CLINICAL_NOTES, note_row, UNREAD)
+
+
+async def histories_of_notes(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, Sequence[Mapping[str, Any]]]:
+    """Versions of notes that were signed and that a later one took the place of, oldest first, with their text."""
+    keys = {"_id": {"$in": [str(key) for key in ids]}}
+    kept: list[Document] = [{"$project": {"metadata": 1, "versions": 1, "signatures": 1}}]
+    found = await reader.notes.aggregate("clinical_note_histories", CLINICAL_NOTES, keys, kept)
+    return {UUID(document["_id"]): _history(document) for document in found}
+
+
+def _history(document: Document) -> Sequence[Mapping[str, Any]]:
+    signed = {one.get("version") for one in document["signatures"]}
+    contents = [one for one in document.get("versions", ()) if one["sections"] is not None]
+    return [{**one, "text": text_of(one["sections"])} for one in contents[:-1] if one["version"] in signed]
+
+
+async def signatures_verified(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, Sequence[bool | None]]:
+    """Whether each signature of notes holds, in their order."""
+    return await reader.notes.verified("clinical_note_signatures", ids)
 
 
 async def scrubbed_texts(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, Mapping[str, Any]]:

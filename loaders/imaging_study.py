@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
@@ -34,6 +35,10 @@ INSTANCE_COLUMNS = Columns(
     "id, instance_uid, sop_class, number, title, s3_key, size_bytes, storage_class, restore_state",
     computed=f"{NEEDS_RESTORE}, {PATIENT_OF_SERIES}",
 )
+UPLOAD_COLUMNS = Columns(
+    "imaging_upload",
+    "id, patient_id, encounter_id, size_bytes, multipart_id, state, reason, imaging_study_id, expires_at, version",
+)
 
 FILTER = """($7::text[] IS NULL OR modality && $7::text[])
       AND ($8::text[] IS NULL OR status = ANY($8::text[]))"""
@@ -46,6 +51,18 @@ IMAGING_STUDIES_OF_FACILITIES = newest_of_each(
 IMAGING_STUDY_BY_ID = by_id("imaging_study_by_id", STUDY_COLUMNS)
 IMAGING_SERIES_BY_ID = by_id("imaging_series_by_id", SERIES_COLUMNS)
 IMAGING_INSTANCE_BY_ID = by_id("imaging_instance_by_id", INSTANCE_COLUMNS)
+IMAGING_UPLOAD_BY_ID = by_id("imaging_upload_by_id", UPLOAD_COLUMNS)
+
+RESTORE_STATES_OF_STUDIES = """/* restore_states_of_studies */
+SELECT t.id, t.patient_id, CASE
+    WHEN bool_or(i.restore_state = 'in-progress') THEN 'in-progress'
+    WHEN bool_and(coalesce(i.restore_state = 'completed' AND i.restore_expires > now(), false))
+        FILTER (WHERE i.storage_class IN ('GLACIER', 'DEEP_ARCHIVE')) THEN 'completed' END
+FROM imaging_study AS t
+JOIN imaging_series AS s ON s.imaging_study_id = t.id
+JOIN imaging_instance AS i ON i.imaging_series_id = s.id
+WHERE t.id = ANY($1::uuid[])
+GROUP BY t.id, t.patient_id"""
 
 
 def first_of_each(name: LiteralString, columns: Columns, parent: LiteralString) -> Statement:
@@ -121,6 +138,22 @@ class ImagingInstanceRow:
     patient_id: UUID | None
 
 
+@dataclass(frozen=True, slots=True)
+class ImagingUploadRow:
+    """One row of `imaging_upload`, in the order of UPLOAD_COLUMNS."""
+
+    id: UUID
+    patient_id: UUID
+    encounter_id: UUID | None
+    size_bytes: int
+    multipart_id: str | None
+    state: str
+    reason: str | None
+    imaging_study_id: UUID | None
+    expires_at: datetime
+    version: int
+
+
 def imaging(reader: Reader) -> Session:
     """The imaging database."""
     return reader.imaging
@@ -134,3 +167,10 @@ imaging_series_by_id = ByIdBatch(IMAGING_SERIES_BY_ID, ImagingSeriesRow, imaging
 imaging_instance_by_id = ByIdBatch(IMAGING_INSTANCE_BY_ID, ImagingInstanceRow, imaging)
 imaging_series_of_studies = ChildrenBatch(IMAGING_SERIES_OF_STUDIES, ImagingSeriesRow, imaging)
 imaging_instances_of_series = ChildrenBatch(IMAGING_INSTANCES_OF_SERIES, ImagingInstanceRow, imaging)
+imaging_upload_by_id = ByIdBatch(IMAGING_UPLOAD_BY_ID, ImagingUploadRow, imaging)
+
+
+async def restore_states_of_studies(reader: Reader, study_ids: Sequence[UUID]) -> Mapping[UUID, str | None]:
+    """Whether the archived objects of studies are being restored or can be read; None where neither is so of all."""
+    rows = await reader.imaging.fetch(RESTORE_STATES_OF_STUDIES, list(study_ids))
+    return {study_id: state for study_id, _, state in rows}

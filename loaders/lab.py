@@ -60,6 +60,23 @@ ORDER BY parents.id, latest.sort_time DESC, latest.id DESC""",
     COLUMNS,
 )
 
+VERSION_COLUMNS = Columns(
+    "lab_result_version",
+    """
+    patient_id, version, status, effective, issued, value_number, value_comparator, value_unit, value_code,
+    value_system, value_concept, value_text, value_date_time, data_absent_reason, component, interpretation,
+    reference_range, specimen, note, superseded_at
+    """,
+)
+VERSIONS_OF_LAB_RESULTS = Statement(
+    """/* versions_of_lab_results */
+SELECT id, {}
+FROM lab_result_version
+WHERE id = ANY($1::uuid[])
+ORDER BY id, version DESC""",
+    VERSION_COLUMNS,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class LabTestRow:
@@ -103,9 +120,36 @@ class LabResultRow:
     version: int
 
 
+@dataclass(frozen=True, slots=True)
+class LabResultVersionRow:
+    """One row of `lab_result_version`, in the order of VERSION_COLUMNS: what a result said before."""
+
+    patient_id: UUID
+    version: int
+    status: str
+    effective: str | None
+    issued: str | None
+    value_number: Decimal | None
+    value_comparator: str | None
+    value_unit: str | None
+    value_code: str | None
+    value_system: str | None
+    value_concept: dict[str, Any] | None
+    value_text: str | None
+    value_date_time: str | None
+    data_absent_reason: dict[str, Any] | None
+    component: list[dict[str, Any]] | None
+    interpretation: list[dict[str, Any]] | None
+    reference_range: list[dict[str, Any]] | None
+    specimen: str | None
+    note: str | None
+    superseded_at: str
+
+
 lab_test_by_id = ByIdBatch(LAB_TEST_BY_ID, LabTestRow)
 lab_result_by_id = ByIdBatch(LAB_RESULT_BY_ID, LabResultRow)
 lab_results_of_patients = NewestBatch(LAB_RESULTS_OF_PATIENTS, LabResultRow)
 lab_results_of_encounters = NewestBatch(LAB_RESULTS_OF_ENCOUNTERS, LabResultRow)
 lab_results_of_reports = NewestBatch(LAB_RESULTS_OF_REPORTS, LabResultRow)
+versions_of_lab_results = ChildrenBatch(VERSIONS_OF_LAB_RESULTS, LabResultVersionRow)
 latest_lab_results_of_patients = ChildrenBatch(LATEST_LAB_RESULTS_OF_PATIENTS, LabResultRow)

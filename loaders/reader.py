@@ -6,12 +6,13 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Generic, Literal, LiteralString, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from aiodataloader import DataLoader
 
 from db.caller import Caller, Patients
 from db.live import Listener
+from db.note_writing import NoteWriting
 from db.postgres import AskPatients, Postgres, Session
 from db.seen import Seen
 from db.stores import ConsumerLag, Stores
@@ -79,15 +80,6 @@ class Reader:
             joined = self._joined[batch] = _Joined(self, batch)
         return await joined.values(keys)
 
-    async def write(self, sql: LiteralString, *args: object) -> Sequence[Any]:
-        """Rows of one statement that writes to the clinical database, as the caller, committed at once.
-
-        Raises StoreError. What this reader reads first afterwards sees it.
-        """
-        rows = await self._stores.clinical.write(self.caller, self._record, sql, *args)
-        self.seen.rows(self.caller.facility_id, rows)
-        return rows
-
     @asynccontextmanager
     async def transaction(self, store: Writable = "clinical") -> AsyncGenerator[Transaction]:
         """A transaction of this caller that writes, committed at its end; what is read afterwards sees it.
@@ -109,6 +101,10 @@ class Reader:
     def listener(self) -> Listener:
         """Somebody who hears what is committed, see db.live. It outlives this reader."""
         return self._stores.live.listener()
+
+    def note_writing(self) -> NoteWriting:
+        """Writes of this caller to clinical notes. Raises Forbidden."""
+        return NoteWriting(self._stores.notes, self.caller, self._record)
 
     def beside(self, caller: Caller) -> Reader:
         """A reader of the same request, as the same person at another facility; it is closed with this one."""

@@ -132,6 +132,41 @@ ORDER BY known.patient_id, known.code""",
     COLUMNS,
 )
 
+# The same for charts of any facility; a chart without readings has a row too, which says when it was looked at.
+LATEST_VITAL_SIGNS_OF_CHARTS = Statement(
+    f"""/* latest_vital_signs_of_charts */
+WITH RECURSIVE chart AS (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[]) AS c (facility_id, patient_id)
+), known (facility_id, patient_id, code) AS (
+    SELECT c.facility_id, c.patient_id,
+        (SELECT min(v.code) FROM vital_sign AS v WHERE v.facility_id = c.facility_id AND v.patient_id = c.patient_id)
+    FROM chart AS c
+    UNION ALL
+    SELECT k.facility_id, k.patient_id,
+        (SELECT min(v.code) FROM vital_sign AS v
+         WHERE v.facility_id = k.facility_id AND v.patient_id = k.patient_id AND v.code > k.code)
+    FROM known AS k
+    WHERE k.code IS NOT NULL
+)
+SELECT c.facility_id, c.patient_id, transaction_timestamp() AS as_of, latest.*
+FROM chart AS c
+LEFT JOIN known AS k ON k.facility_id = c.facility_id AND k.patient_id = c.patient_id AND k.code IS NOT NULL
+LEFT JOIN LATERAL (
+    SELECT {{}}
+    FROM vital_sign AS v
+    WHERE v.facility_id = k.facility_id AND v.patient_id = k.patient_id AND v.code = k.code
+      AND v.status IS DISTINCT FROM 'entered-in-error'
+    {NEWEST}
+    LIMIT 1
+) AS latest ON true
+ORDER BY c.facility_id, c.patient_id, k.code""",
+    Columns(
+        "vital_sign",
+        """id, position, status, code_system, code, code_display, panel_code, value, value_unit, value_code,
+        effective""",
+    ),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class VitalSignRow:

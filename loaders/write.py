@@ -6,11 +6,12 @@ forbid a change, and then nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import Enum
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, LiteralString, TypeAlias, TypeVar
 from uuid import UUID
 
 from db.errors import StoreConflict
@@ -66,7 +67,10 @@ class UserErrorRow:
 
 
 class Refusal(Exception):
-    """The change is not made; `found` are ids that tell why: possible duplicates, allergies."""
+    """The change is not made; `found` are ids that tell why: possible duplicates, allergies.
+
+    `scores` say of each of them how well it matches, where they were searched for.
+    """
 
     def __init__(
         self,
@@ -76,10 +80,12 @@ class Refusal(Exception):
         *,
         version: int | None = None,
         found: Sequence[UUID] = (),
+        scores: Sequence[Decimal] = (),
     ) -> None:
         names = (field,) if isinstance(field, str) else tuple(field)
         self.error = UserErrorRow(code, names, message, version)
         self.found = tuple(found)
+        self.scores = tuple(scores)
         super().__init__(code.value)
 
 
@@ -117,6 +123,11 @@ class Written:
     id: UUID | None
     errors: tuple[UserErrorRow, ...] = ()
     found: tuple[UUID, ...] = ()
+    """Of a refusal the ids that tell why; of a batch those of all that it made, in its order."""
+    scores: tuple[Decimal, ...] = ()
+    """How well each of these matches, where they were searched for."""
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Of a batch, how many came to what, by the payload's names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +142,8 @@ class Claim:
     input: bytes
 
 
-Change: TypeAlias = Callable[[Transaction], Awaitable[UUID]]
-"""Makes a change and gives the id of what it made or changed. Raises Refusal."""
+Change: TypeAlias = Callable[[Transaction], Awaitable[UUID | Written]]
+"""Makes a change and gives the id of what it made or changed; a batch gives several. Raises Refusal."""
 
 
 async def write_once(reader: Reader, claim: Claim, change: Change, store: Writable = "clinical") -> Written:
@@ -157,7 +168,8 @@ async def _once(writing: Transaction, claim: Claim, change: Change) -> Written:
         return _written(outcome) if same else refused(another_input())
     try:
         async with writing.attempt():
-            written = Written(await change(writing))
+            made = await change(writing)
+            written = made if isinstance(made, Written) else Written(made)
     except Refusal as refusal:
         written = refused(refusal)
     await writing.fetch(KEEP_OUTCOME, claim.key, _outcome(written))
@@ -166,7 +178,7 @@ async def _once(writing: Transaction, claim: Claim, change: Change) -> Written:
 
 def refused(refusal: Refusal) -> Written:
     """What a refused write came to."""
-    return Written(None, (refusal.error,), refusal.found)
+    return Written(None, (refusal.error,), refusal.found, refusal.scores)
 
 
 def another_input() -> Refusal:
@@ -195,9 +207,23 @@ def check_version(seen: int, current: int) -> None:
         raise conflict(current)
 
 
+async def row_for_update(writing: Transaction, sql: LiteralString, id: UUID, version: int) -> Any:
+    """The row of an update, which nobody else changes before the end. Raises Refusal: not found, another version.
+
+    `sql` takes the id, locks the row (FOR UPDATE) and gives its version among what the update needs.
+    """
+    rows = await writing.fetch(sql, id)
+    if not rows:
+        raise not_found("id")
+    check_version(version, rows[0]["version"])
+    return rows[0]
+
+
 def _outcome(written: Written) -> dict[str, Any]:
     errors = [asdict(error) | {"code": error.code.value} for error in written.errors]
-    return {"id": written.id and str(written.id), "errors": errors, "found": [str(one) for one in written.found]}
+    found, scores = [str(one) for one in written.found], [str(one) for one in written.scores]
+    came = {"errors": errors, "found": found, "scores": scores, "counts": dict(written.counts)}
+    return {"id": written.id and str(written.id), **came}
 
 
 def _written(outcome: dict[str, Any]) -> Written:
@@ -205,5 +231,5 @@ def _written(outcome: dict[str, Any]) -> Written:
         UserErrorRow(Code(one["code"]), tuple(one["field"]), one["message"], one["version"])
         for one in outcome["errors"]
     ]
-    found = tuple(UUID(one) for one in outcome["found"])
-    return Written(outcome["id"] and UUID(outcome["id"]), tuple(errors), found)
+    found, scores = tuple(map(UUID, outcome["found"])), tuple(map(Decimal, outcome["scores"]))
+    return Written(outcome["id"] and UUID(outcome["id"]), tuple(errors), found, scores, outcome["counts"])

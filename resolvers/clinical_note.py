@@ -12,16 +12,20 @@ from loaders.clinical_note import (
     ClinicalNoteRow,
     NoteFacet,
     NoteSearch,
+    SignatureRow,
     facets_of_searches,
+    histories_of_notes,
+    note_by_id,
     notes_by_text,
     notes_of_encounters,
     notes_of_patients,
     scrubbed_texts,
+    signatures_verified,
 )
 from loaders.search_terms import parse
 from resolvers import arguments
 from resolvers.arguments import codes
-from resolvers.connection import Slice, one_of, relation, scope, time_page, time_slice
+from resolvers.connection import Slice, link, one_of, relation, scope, time_page, time_slice
 from resolvers.context import BatchResolver, Context
 
 NOTE_STATUS = one_of("current", "superseded", "entered-in-error", "unknown")
@@ -29,6 +33,7 @@ FIELD = "Query.clinicalNotes"
 
 of_patients = relation("Patient.clinicalNotes", notes_of_patients, status=NOTE_STATUS, type=codes)
 of_encounters = relation("Encounter.clinicalNotes", notes_of_encounters, status=NOTE_STATUS, type=codes)
+written = link(note_by_id, "id")
 
 
 def _scrubs(context: Context) -> bool:
@@ -53,6 +58,26 @@ text_of_notes, sections_of_notes, amendments_of_notes = map(_worded, ("text", "s
 async def scrubbed(context: Context, parents: Sequence[ClinicalNoteRow]) -> Sequence[bool]:
     """Whether the caller gets the texts of notes scrubbed."""
     return [_scrubs(context)] * len(parents)
+
+
+async def histories(context: Context, parents: Sequence[ClinicalNoteRow]) -> Sequence[Any]:
+    """Superseded versions of each note; None for who reads no text, or only scrubbed: nothing scrubs these."""
+    if not shows(context.caller, Phi.FREE_TEXT):
+        return [None] * len(parents)
+    return await context.reader.load_many(histories_of_notes, [note.id for note in parents])
+
+
+async def signatures_valid(context: Context, parents: Sequence[SignatureRow]) -> Sequence[bool | None]:
+    """Whether each signature holds; None for one of another system, which cannot be verified here."""
+    found = await context.reader.load_many(signatures_verified, [one.note_id for one in parents])
+    return [None if held is None else held[one.position] for one, held in zip(parents, found, strict=True)]
+
+
+async def signature_valid(context: Context, parents: Sequence[ClinicalNoteRow]) -> Sequence[bool | None]:
+    """Whether all signatures of each note hold that can be verified; None where there are none."""
+    found = await context.reader.load_many(signatures_verified, [note.id for note in parents])
+    verified = [[one for one in held or () if one is not None] for held in found]
+    return [all(held) if held else None for held in verified]
 
 
 @dataclass(frozen=True, slots=True)

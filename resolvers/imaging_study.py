@@ -11,15 +11,18 @@ from uuid import UUID
 from loaders.imaging_study import (
     ImagingInstanceRow,
     ImagingStudyRow,
+    ImagingUploadRow,
     imaging_instances_of_series,
     imaging_series_of_studies,
     imaging_studies_of_encounters,
     imaging_studies_of_facilities,
     imaging_studies_of_patients,
     imaging_study_by_id,
+    imaging_upload_by_id,
+    restore_states_of_studies,
 )
 from resolvers.arguments import page_size, resource_id
-from resolvers.connection import Slice, listing, one_of, relation
+from resolvers.connection import Slice, link, listing, one_of, relation
 from resolvers.context import Context
 
 STATUS = one_of("registered", "available", "cancelled", "entered-in-error", "unknown")
@@ -53,6 +56,10 @@ of_patients = relation("Patient.imagingStudies", imaging_studies_of_patients, mo
 of_encounters = relation("Encounter.imagingStudies", imaging_studies_of_encounters, modality=MODALITY, status=STATUS)
 series = listing(imaging_series_of_studies, first=parts)
 instances = listing(imaging_instances_of_series, first=parts)
+restore_states = link(restore_states_of_studies, "id")
+written = link(imaging_study_by_id, "id")
+of_uploads = link(imaging_study_by_id, "imaging_study_id")
+written_upload = link(imaging_upload_by_id, "id")
 _of_caller = relation(ROOT, imaging_studies_of_facilities, "facility_id", modality=MODALITY, status=STATUS)
 _of_patient = relation(ROOT, imaging_studies_of_patients, modality=MODALITY, status=STATUS)
 
@@ -67,6 +74,12 @@ class _Patient:
 async def one(context: Context, *, id: str) -> ImagingStudyRow | None:
     """The study of an id; None for what is not there."""
     [row] = await context.reader.load_many(imaging_study_by_id, [resource_id("id", id, "ImagingStudy")])
+    return row
+
+
+async def upload(context: Context, *, id: str) -> ImagingUploadRow | None:
+    """The upload of an id; None for what is not there."""
+    [row] = await context.reader.load_many(imaging_upload_by_id, [resource_id("id", id, "ImagingUpload")])
     return row
 
 

@@ -11,6 +11,7 @@ from loaders.lab import (
     lab_results_of_reports,
     lab_test_by_id,
     latest_lab_results_of_patients,
+    versions_of_lab_results,
 )
 from resolvers.arguments import codes, resource_id
 from resolvers.chart import OBSERVATION_STATUS
@@ -21,6 +22,8 @@ of_patients = relation("Patient.labResults", lab_results_of_patients, status=OBS
 of_encounters = relation("Encounter.labResults", lab_results_of_encounters, status=OBSERVATION_STATUS, code=codes)
 of_reports = relation("DiagnosticReport.results", lab_results_of_reports, status=OBSERVATION_STATUS, code=codes)
 test = link(lab_test_by_id, "lab_test_id")
+history = link(versions_of_lab_results, "id")
+"""What each result said before, newest first."""
 report = link(diagnostic_report_by_id, "diagnostic_report_id")
 latest = listing(latest_lab_results_of_patients, code=codes)
 """The latest result of each test of each patient."""

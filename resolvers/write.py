@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, cast
@@ -15,9 +15,8 @@ import orjson
 
 from db.errors import Forbidden, InvalidArgument, InvalidId
 from db.policy import may_write
-from db.transaction import Transaction
 from loaders.reader import Writable
-from loaders.write import Claim, Code, Concept, Moment, Refusal, Written, refused, write_once
+from loaders.write import Change, Claim, Code, Concept, Moment, Refusal, Written, refused, write_once
 from resolvers.arguments import resource_id, time_range
 from resolvers.context import Context
 
@@ -93,16 +92,22 @@ class Given:
     def concept(self, name: str) -> Concept | None:
         """A concept with a code of a system, a text, or both; None where none was given."""
         part = self.part(name)
-        if part is None:
-            return None
+        return part and part._concept()
+
+    def concepts(self, name: str, maximum: int) -> list[Concept]:
+        """The concepts of a list, each as `concept` has it. Raises Refusal for too many."""
+        return [part._concept() for part in self.parts(name, maximum)]
+
+    def _concept(self) -> Concept:
+        """This object as a concept."""
         values = [
-            part.text(of, SYSTEM_MAX if of == "system" else TEXT_MAX) for of in ("system", "code", "display", "text")
+            self.text(of, SYSTEM_MAX if of == "system" else TEXT_MAX) for of in ("system", "code", "display", "text")
         ]
         concept = Concept(*values)
         if concept.code is None and concept.text is None:
-            raise self.invalid(name, "needs a code or a text")
+            raise Refusal(Code.INVALID, self._path, "This needs a code or a text.")
         if (concept.code is None) != (concept.system is None):
-            raise self.invalid(name, "needs a code and its system, or neither")
+            raise Refusal(Code.INVALID, self._path, "This needs a code and its system, or neither.")
         return concept
 
     def needed_concept(self, name: str) -> Concept:
@@ -149,6 +154,10 @@ class Given:
         if time.tzinfo is None:
             raise self.invalid(name, "must have an offset from UTC")
         return time
+
+    def needed_time(self, name: str) -> datetime:
+        """An instant that must be given."""
+        return self._needed(name, self.time(name))
 
     def date(self, name: str) -> date | None:
         """A day (FHIR date of full precision); None where none was given."""
@@ -200,7 +209,8 @@ def _plain(value: object) -> str:
     return str(value)
 
 
-Prepared = Callable[[Transaction], Awaitable[UUID]]
+Prepared = Change
+"""What an input that is right becomes."""
 
 
 async def write(

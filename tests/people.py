@@ -23,6 +23,15 @@ CONSENT = """
 INSERT INTO clinical.consent (id, facility_id, patient_id, status, provision, sort_time)
 VALUES ($1, $2, $3, 'active', $4, now())"""
 
+READING = """
+WITH made AS (
+    INSERT INTO vitals.vital_sign (id, position, facility_id, patient_id, status, code_system, code, value, value_code,
+        effective, sort_time)
+    VALUES ($1, 0, $2, $3, 'final', 'http://loinc.org', '8867-4', 71, '/min', '2026-03-04T12:00:00Z', now())
+    RETURNING id, sort_time
+)
+SELECT feed.tell_readings(ARRAY[$2::uuid], ARRAY[$3::uuid], array_agg(id), array_agg(sort_time)) FROM made"""
+
 DIABETES, OPIOID_DEPENDENCE = "44054006", "75544000"
 FIRST_BYTES = "ffffffff"
 """What the id of every patient of tests begins with: behind those of the demo network in order."""
@@ -63,6 +72,12 @@ class People:
         """An active consent with this FHIR provision."""
         key = uuid4()
         await self._write(CONSENT, key, facility, patient, provision)
+        return key
+
+    async def reading(self, facility: UUID, patient: UUID) -> UUID:
+        """A heart rate that a device has measured now, told to the feed."""
+        key = uuid4()
+        await self._stores.vitals.worker_fetch(READING, key, facility, patient)
         return key
 
     async def _write(self, sql: Any, *values: object) -> None:

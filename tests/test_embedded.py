@@ -297,7 +297,7 @@ def test_the_archive_takes_multipart_uploads_and_lists_pages(archive: Any) -> No
         ("put_object_legal_hold", {"LegalHold": {"Status": "ON"}}),
         ("put_object_retention", {"Retention": {"Mode": "GOVERNANCE"}}),
         ("restore_object", {"RestoreRequest": {"Days": 1}}),
-        ("copy_object", {"CopySource": {"Bucket": BUCKET, "Key": "guarded/other"}}),
+        ("upload_part_copy", {"CopySource": f"{BUCKET}/guarded/other", "PartNumber": 1, "UploadId": "a"}),
     ],
 )
 def test_the_archive_refuses_what_would_damage_an_object(archive: Any, method: str, arguments: dict[str, Any]) -> None:

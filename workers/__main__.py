@@ -15,8 +15,13 @@ WORKERS = {
     "token": "workers.token",
     "psql": "workers.psql",
     "summarize": "workers.summarize",
+    "sweep_notes": "workers.sweep_notes",
+    "sync": "workers.sync.main",
+    "reconcile": "workers.reconcile",
     "rollup": "workers.rollup",
+    "ingest": "workers.ingest",
     "lifecycle": "workers.lifecycle",
+    "sweep": "workers.sweep",
     "research": "workers.research",
     "audit": "workers.audit",
 }

@@ -1,7 +1,6 @@
 """Demo images: real DICOM files with pixels, from pydicom's wheel, for the instances of the imaging database.
 
-pydicom is a dependency of the demo only, so it is imported when the first file is made. Of its files only the pixels
-and what describes them are kept; everything else says what the study's rows say.
+Of pydicom's files only the pixels and what describes them are kept; everything else says what the study's rows say.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from random import Random
 from typing import Any
 from uuid import UUID, uuid5
 
-from db.archive import EXPIRE_DAYS, Archive, instance_key
+from db.archive import EXPIRE_DAYS, Archive
+from db.object_keys import instance_key
 from db.postgres import Postgres
 from db.settings import Settings
 

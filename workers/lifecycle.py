@@ -15,12 +15,10 @@ from typing import LiteralString
 from uuid import UUID
 
 from db import settings
-from db.archive import EXPIRE_DAYS, TIERS, Archive
+from db.archive import EXPIRE_DAYS, RESTORE_DAYS, TIERS, Archive
 from db.errors import InvalidId
 from db.postgres import Postgres
 
-RESTORE_DAYS = 7
-"""Days for which a restored object can be read."""
 BATCH = 1000
 """Objects that are looked at between two writes."""
 
@@ -102,7 +100,7 @@ async def restore(archive: Archive, imaging: Postgres, study_id: UUID) -> list[s
     archived = await imaging.worker_fetch(ARCHIVED_OF_STUDY, study_id)
     served = True
     for instance_id, key in archived:
-        served = await archive.worker_restore(key, RESTORE_DAYS) and served
+        served = await archive.restore(key, RESTORE_DAYS) and served
         await imaging.worker_fetch(ASK_RESTORE, instance_id)
     lines = [f"{len(archived)} objects asked for"]
     return lines if served else [*lines, "the server has no restore: the next pass completes it in the database"]
@@ -134,6 +132,8 @@ async def _restored(archive: Archive, imaging: Postgres, now: datetime, served: 
         expires = now + timedelta(days=RESTORE_DAYS)
         if served:
             stored = await archive.worker_head(key)
+            if stored and stored.restore_state is None:  # whoever asked for it could not ask the server
+                await archive.restore(key, RESTORE_DAYS)
             if stored is None or stored.restore_expires is None:
                 continue
             expires = stored.restore_expires

@@ -1,4 +1,4 @@
-"""What `make run` does: the embedded stores, their migrations, the demo, then the API, until a signal or a death."""
+"""What `make run` does: embedded stores, migrations, the demo, then API and sync worker, until a signal or a death."""
 
 from __future__ import annotations
 
@@ -47,11 +47,13 @@ def _serve(running: Stores, data: Path, port: int, started: float) -> None:
     if settings.demo:
         _say("Loading the demo hospital network (the first time takes a few minutes) …")
         _finish(running, "demo", environ)
-    processes = _api(running, settings, environ)
+    api = _api(running, settings, environ)
+    sync = Child(python_program("workers", "sync", **environ), running.directory.pid_file("sync"))
+    processes = [*api, sync]
     try:
-        if not processes[0].wait_until(lambda: http_status(port, "GET", "/healthz") == 200, API_TIMEOUT_S):
+        if not api[0].wait_until(lambda: http_status(port, "GET", "/healthz") == 200, API_TIMEOUT_S):
             raise AppError("The API did not start; its output is above.")
-        where = f"http://{HOST}:{port}/graphql, in {len(processes)} processes,"
+        where = f"http://{HOST}:{port}/graphql, in {len(api)} processes,"
         _say(f"Caregraph is at {where} after {time.monotonic() - started:.0f} s. Ctrl-C stops it.")
         _watch(running, processes)
     finally:
@@ -72,7 +74,7 @@ def _watch(running: Stores, processes: Sequence[Child]) -> None:
     while True:
         time.sleep(WATCH_S)
         if not all(process.running for process in processes):
-            raise AppError("A process of the API has ended by itself; its output is above.")
+            raise AppError("A process of the API, or the sync worker, has ended by itself; its output is above.")
         if ended := running.ended():
             logs = running.directory.log(next(iter(ended))).parent
             raise AppError(f"Embedded store has ended by itself: {', '.join(ended)}; see {logs}.")

@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import strawberry
 
+from db.policy import Phi
+from graph.datatype import FhirDateTime
 from graph.field import given
 from graph.write import write_input
 
@@ -30,3 +32,11 @@ class QuantityInput:
     comparator: str | None = given("How to read the number: <, <=, >= or >", phi=None, default=UNSET)
     unit: str | None = given("Unit as people write it", phi=None, default=UNSET)
     code: str | None = given("Unit in UCUM", phi=None, default=UNSET)
+
+
+@write_input("A span of time; an open end has none")
+class PeriodInput:
+    """FHIR Period."""
+
+    start: FhirDateTime | None = given("Start of the period", phi=Phi.DATE, default=UNSET)
+    end: FhirDateTime | None = given("End of the period", phi=Phi.DATE, default=UNSET)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db.caller import Profile
-from db.mongo import mask, year_of
+from db.mongo_mask import mask, year_of
 from db.notes_schema import CLINICAL_NOTES, COLLECTIONS, Collection
 from db.policy import VIEWS, Form, Phi, View
 from loaders.reader import Reader

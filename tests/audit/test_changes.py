@@ -34,6 +34,7 @@ UNWATCHED = {
     "observation_place": "ids alone",
     "note_text": "digests alone",
     "demo_load": "one row about the demo",
+    "chart_presence": "who has a chart open in this minute: nothing of the patient's",
 }
 """Tables under row-level security whose writes are not recorded, and why."""
 WATCHED = """

@@ -220,7 +220,7 @@ FIRST = "query ($first: Int!) { patients(first: $first) { nodes { id } } }"
 VARIABLES = {
     "a hundred thousand codes": Case(CODES, "LIST_LIMIT_EXCEEDED", {"code": ["x"] * 100_000}),
     "a deep value": Case(CODES, "INPUT_DEPTH_LIMIT_EXCEEDED", {"code": [[[[[[["x"]]]]]]]}),
-    "a deep value that is not asked for": Case(SEARCH, "INPUT_DEPTH_LIMIT_EXCEEDED", {"x": [{"a": [{"a": [{}]}]}]}),
+    "a deep value that is not asked for": Case(SEARCH, "INPUT_DEPTH_LIMIT_EXCEEDED", {"x": [{"a": [{"a": [[[1]]]}]}]}),
     "a hundred thousand variables": Case(SEARCH, "INPUT_LIMIT_EXCEEDED", {f"v{i}": 1 for i in range(100_000)}),
     "lists of lists": Case(CODES, "INPUT_LIMIT_EXCEEDED", {"code": [["x"] * 90] * 90}),
     "a novel to search for": Case(SEARCH, "TEXT_LIMIT_EXCEEDED", {"search": "x" * 900_000}),

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from urllib.error import HTTPError
 from uuid import UUID, uuid4
 
-from db.archive import instance_key
 from db.caller import Caller, Profile
+from db.object_keys import instance_key
 from db.postgres import Postgres
 from tests.callers import caller_of
 

@@ -9,9 +9,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from db.archive import EXPIRES_MAX_S, READ_MAX, Archive, is_key_of
+from db.archive import EXPIRES_MAX_S, READ_MAX, Archive
 from db.caller import Profile
 from db.errors import Forbidden, StoreUnavailable
+from db.object_keys import is_key_of
 from db.settings import Settings
 from tests.imaging.images import caller, get, keys_outside
 from workers.embedded.stores import Stores as Embedded

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,9 +16,8 @@ from db.errors import InvalidId
 from db.postgres import Postgres
 from db.settings import Settings
 from tests.imaging.images import Images, add_images
+from tests.imaging.moto import moto_server
 from workers import lifecycle as worker
-from workers.embedded.directory import HOST
-from workers.embedded.server import http_status
 from workers.lifecycle import lifecycle, restore
 
 STATE = """/* state */
@@ -49,33 +43,8 @@ async def state(imaging: Postgres, images: Images) -> State:
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
     """URL of an S3 server with lifecycle, tiers and restore."""
-    with socket.create_server((HOST, 0)) as listener:
-        port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            _wait_for(process, port)
-            _slow_restores(port)
-            yield f"http://key:secret@{HOST}:{port}/images?region=us-east-1"
-        finally:
-            process.terminate()
-
-
-def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
-    for _ in range(300):
-        assert process.poll() is None
-        if http_status(port, "GET", "/moto-api/data.json") == 200:
-            return
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.1)
-    raise AssertionError("moto did not start")
-
-
-def _slow_restores(port: int) -> None:
-    """Restores stay under way for one look at the object."""
-    transition = {"model_name": "s3::keyrestore", "transition": {"progression": "manual", "times": 1}}
-    path = "/moto-api/state-manager/set-transition"
-    assert http_status(port, "POST", path, json.dumps(transition).encode()) == 201
+    with moto_server("images") as url:
+        yield url
 
 
 @pytest_asyncio.fixture(loop_scope="session")

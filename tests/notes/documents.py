@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -53,12 +54,45 @@ def note(
         "sections": [{"title": "Subjective", "code": None, "text": text}],
         "text": text,
         "search_terms": terms(text),
-        "signatures": [{"provider_id": None, "display": "Dr. Bo Lind", "time": "2020-06-16", "type": "authenticator"}],
+        "signatures": [
+            {
+                "provider_id": None,
+                "display": "Dr. Bo Lind",
+                "time": "2020-06-16",
+                "type": "authenticator",
+                "digest": None,
+                "version": None,
+            }
+        ],
         "amendments": [
             {"time": "2020-06-17", "author": "Dr. Bo Lind", "reason": "typing error", "text": "Left, not right."}
         ],
         "relates_to": [{"code": "replaces", "target": str(uuid4())}],
+        "drafted_by": None,
+        "version": 1,
+        "versions": [note_version(text, time)],
+        "announced": 1,
+        "unannounced": time,
     } | values
+
+
+def note_version(text: str, time: datetime) -> dict[str, Any]:
+    """The first entry of a note's history."""
+    return {
+        "version": 1,
+        "operation": "draftNote",
+        "subject": "test",
+        "provider_id": None,
+        "display": "Dr. Ada Park",
+        "time": time.isoformat(),
+        "key": "key",
+        "input": "00",
+        "status": "current",
+        "doc_status": "preliminary",
+        "reason": None,
+        "sections": [{"title": "Subjective", "code": None, "text": text}],
+        "digest": "00",
+    }
 
 
 def care_plan(facility_id: UUID, patient_id: UUID, time: datetime = JUNE, **values: object) -> dict[str, Any]:
@@ -103,19 +137,48 @@ def summary(facility_id: UUID, patient_id: UUID, **values: object) -> dict[str, 
         "_id": f"{facility_id}/{patient_id}",
         "metadata": {"facility_id": str(facility_id), "patient_id": str(patient_id)},
         "updated": JUNE,
+        "as_of": JUNE,
         "active_conditions": [{"id": str(uuid4()), "code": PROGRESS, "onset": "2019-03-04", "security": []}],
         "active_medications": [
             {"id": str(uuid4()), "medication": PROGRESS, "authored_on": "2020-01-02", "security": []}
         ],
         "allergies": [{"id": str(uuid4()), "code": PROGRESS, "criticality": "high", "security": []}],
-        "last_encounter": {
-            "id": str(uuid4()),
-            "status": "finished",
-            "class": "AMB",
-            "type": PROGRESS,
-            "start": "2020-06-15",
-            "end": "2020-06-16",
-            "security": [],
-        },
+        "last_encounters": [
+            {
+                "id": str(uuid4()),
+                "status": "finished",
+                "class": "AMB",
+                "type": PROGRESS,
+                "start": "2020-06-15",
+                "end": "2020-06-16",
+                "security": [],
+            }
+        ],
+        "latest_results": [
+            {
+                "id": str(uuid4()),
+                "test_id": str(uuid4()),
+                "test": PROGRESS,
+                "status": "final",
+                "effective": "2020-06-15",
+                "value": {"value": Decimal("5.40"), "unit": "%", "code": "%"},
+                "concept": None,
+                "interpretation": None,
+                "security": [],
+            }
+        ],
+        "latest_vitals": [
+            {
+                "id": f"{uuid4()}.0",
+                "code": {"code": "8867-4"},
+                "panel": None,
+                "status": "final",
+                "effective": "2020-06-15T10:00:00Z",
+                "value": {"value": Decimal(72), "unit": "/min", "code": "/min"},
+            }
+        ],
+        "care_plans": [
+            {"id": str(uuid4()), "title": "Diabetes", "category": [], "start": "2020-06-15", "security": []}
+        ],
         "counts": {"encounters": 1, "conditions": 1, "procedures": 0, "medication_requests": 1},
     } | values

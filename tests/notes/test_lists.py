@@ -82,8 +82,11 @@ async def test_all_parents_take_one_statement(notes: Mongo, reader: ReaderOf, fa
             assert page.has_next
     one = reader()
     summaries = await patient_summary.of_patients(context(one), patients)
-    assert [row.patient_id for row in summaries] == [parent.id for parent in patients]
-    assert dict(one.statements) == {("notes", "patient_summary_of_patients"): 1}
+    assert [row and row.patient_id for row in summaries] == [parent.id for parent in patients]
+    assert dict(one.statements) == {
+        ("notes", "as_of_patient_summaries"): 1,
+        ("notes", "patient_summary_of_patients"): 1,
+    }
     one = reader()
     rows = await one.load_many(care_plan_by_id, [UUID(plan["_id"]) for plan in plans])
     listed = await care_plan.goals_of_plans(context(one), rows)

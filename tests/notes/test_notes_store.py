@@ -120,10 +120,11 @@ async def test_a_masked_path_is_filtered_and_ordered_as_the_caller_sees_it(
 
 
 async def test_nothing_stays_nothing_under_a_mask(notes: Mongo, reader: ReaderOf, facility_id: UUID) -> None:
-    document = summary(facility_id, uuid4(), last_encounter=None)
+    document = summary(facility_id, uuid4())
+    document["last_encounters"][0]["start"] = None
     await notes.worker_upsert(PATIENT_SUMMARIES, [document])
     [found] = await reader(Profile.ANALYST).notes.find("contract", PATIENT_SUMMARIES, {})
-    assert found["last_encounter"] is None
+    assert (found["last_encounters"][0]["start"], found["last_encounters"][0]["end"]) == (None, "2020")
     assert form(Profile.ANALYST, PURPOSES[Profile.ANALYST], Phi.DATE) is Form.YEAR
 
 

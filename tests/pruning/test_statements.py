@@ -16,7 +16,11 @@ SELECTED = re.compile(r"\bSELECT\s+(.*?)\s+FROM\b", re.DOTALL)
 SOURCES = re.compile(r"\b(?:FROM|JOIN)\s+(\w+)(?:\s+AS\s+(\w+))?")
 LITERALS = re.compile(r"'[^']*'|::\w+")
 """Texts and types in a statement: keys of the JSON that it writes, and the type text, are named as columns are."""
-KEYS = {"patient_id_by_mrn": {"registration.mrn"}, "latest_vital_signs_of_patients": {"vital_sign.code"}}
+KEYS = {
+    "patient_id_by_mrn": {"registration.mrn"},
+    "latest_vital_signs_of_patients": {"vital_sign.code"},
+    "latest_vital_signs_of_charts": {"vital_sign.code"},
+}
 """What statements go by, as a filter does; nobody from whom it is hidden sends them (see test_recorded)."""
 ROWS = "id"
 """Column whose kind is that of the row's existence: where a view hides it there are no rows."""

@@ -23,7 +23,7 @@ CHART = ("encounter", "condition", "lab_result", "medication_request", "appointm
 REGISTRY = ("patient", "patient_name", "patient_identifier", "registration", "provider", "department", "facility")
 COUNTS = " UNION ALL ".join(f"SELECT '{table}', count(*) FROM {table}" for table in (*CHART, *REGISTRY))
 FACILITIES = " UNION ".join(f"SELECT DISTINCT facility_id FROM {table}" for table in (*CHART, "registration"))
-SOCIAL_SECURITY = "SELECT value FROM patient_identifier WHERE kind = 'SSN'"
+SOCIAL_SECURITY = "SELECT value FROM patient_identifier WHERE kind = 'SSN' AND position = 99"
 DEPARTMENTS = """
 SELECT department_id, count(DISTINCT patient_id) FROM encounter
 WHERE department_id IS NOT NULL AND (end_time IS NULL OR end_time > now()) GROUP BY 1 ORDER BY 2 DESC, 1"""

@@ -26,6 +26,8 @@ ARGUMENTS = {"vitalTrend": '(code: ["8867-4"], from: "2020", to: "2030")'}
 """Arguments of fields that require some."""
 ASKED_BY = {"accessLog": Profile.PRIVACY_OFFICER}
 """Profile that a relation is for, where it is not a clinician's."""
+DEPTHS = {"history": 2}
+"""Objects inside each other, where all of three would be more than a document may ask for."""
 
 
 RELATIONS = [(type_.name, name) for type_ in node_types() for name, field in type_.fields.items() if is_relation(field)]
@@ -60,7 +62,8 @@ async def test_one_statement_however_many_parents(graph: Graph, kind: str, relat
     type_ = GRAPH.type_map[kind]
     assert isinstance(type_, GraphQLObjectType)
     field = type_.fields[relation]
-    wanted = f"fragment Wanted on {kind} {{ {relation}{ARGUMENTS.get(relation, '')} {selection(field.type)} }}"
+    below = selection(field.type, DEPTHS.get(relation, 3))
+    wanted = f"fragment Wanted on {kind} {{ {relation}{ARGUMENTS.get(relation, '')} {below} }}"
     ask = "query ({variables}) {{ {nodes} }} {wanted}"
 
     async def statements(chosen: Sequence[str]) -> object:

@@ -23,9 +23,12 @@ OF_NOBODY = {
     "medication_by_id": "a catalogue",
     "provider_by_id": "staff",
     "patient_ids_of_providers": "what is shown of these ids, patient_by_id reads",
+    "break_glass": "a grant, which break_glass_grant_by_id reads",
+    "review_break_glass": "a grant, which break_glass_grant_by_id reads",
     "participants_of_care_teams": "children of a care team, which was read with its patient",
     "explained": "which rule decides, not what is in a record",
     "explained_for": "which rule decides, not what is in a record",
+    "copy_of_lab_results": "up to when a copy is complete",
     "accesses_of_subject": "its patients are a list, which its loader notes",
 }
 """Statements without patient_id, and why the audit loses nobody by them."""

@@ -28,7 +28,7 @@ WRITING = [
     importlib.import_module("loaders.write"),
     *(importlib.import_module(f"loaders.writes.{one.name}") for one in pkgutil.iter_modules(loaders.writes.__path__)),
 ]
-DATABASES = {"imaging_study": "imaging", "vital_sign": "vitals"}
+DATABASES = {"imaging_study": "imaging", "lab_series": "vitals", "vital_sign": "vitals"}
 """Loader modules that do not read the clinical database."""
 OTHER_DIALECTS = {"research_dataset"}
 """Loader modules whose SQL is Snowflake's: tests/warehouse runs it."""

@@ -62,7 +62,7 @@ async def scene(graph: Graph, at: int) -> Scene:
     await people.stay(facility, patient, department, provider)
     await graph.stores.imaging.worker_fetch(STUDY, uuid4(), facility, patient)
     await graph.stores.notes.worker_upsert(CLINICAL_NOTES, [note(facility, patient, f"Reports word{mark} today.")])
-    made = Scene(department, provider, patient, f"T-{patient.hex[:12]}", family, f"word{mark}", f"dr-{mark}")
+    made = Scene(department, provider, patient, f"T-{patient.hex[12:]}", family, f"word{mark}", f"dr-{mark}")
     await broken(graph, at, made)
     return made
 

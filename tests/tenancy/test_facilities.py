@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
@@ -46,7 +47,7 @@ async def _noted(pair: Tenants, at: int) -> None:
 
 async def _measured(pair: Tenants, at: int) -> None:
     """A reading of the patient of a facility's scene arrives."""
-    await measured(pair.graph, pair.graph.facilities[at].id, pair.scenes[at].patient)
+    await People(pair.graph.stores).reading(pair.graph.facilities[at].id, pair.scenes[at].patient)
 
 
 async def _admitted(pair: Tenants, at: int) -> None:

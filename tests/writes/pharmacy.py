@@ -83,9 +83,9 @@ class Pharmacy:
     graph: Graph
     facility: UUID
 
-    async def patient(self) -> str:
-        """Global id of a new patient."""
-        return f"Patient/{await People(self.graph.stores).patient(self.facility)}"
+    async def patient(self, *others: UUID) -> str:
+        """Global id of a new patient, who is registered at other facilities too."""
+        return f"Patient/{await People(self.graph.stores).patient(self.facility, *others)}"
 
     async def allergy(
         self,

@@ -84,7 +84,8 @@ async def test_only_who_may_administer_does(pharmacy: Pharmacy, profile: Profile
 
 
 async def test_nothing_of_another_facility_is_there(pharmacy: Pharmacy) -> None:
-    order = (await pharmacy.ordered())["id"]
+    patient = await pharmacy.patient(pharmacy.graph.facilities[1].id)
+    order = (await pharmacy.ordered(patient))["id"]
     dose = await pharmacy.given(order)
     theirs = await pharmacy.administer(order, facility=1)
     unknown = await pharmacy.administer(f"MedicationRequest/{uuid4()}", facility=1)

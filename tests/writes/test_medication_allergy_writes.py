@@ -171,7 +171,7 @@ async def test_the_same_key_shows_the_same_allergies(pharmacy: Pharmacy) -> None
 
 async def test_who_is_not_the_application_learns_of_no_allergy(pharmacy: Pharmacy, graph: Graph) -> None:
     """The function runs past labels; a login that takes on its writer role has a context and no proof."""
-    patient = await pharmacy.patient()
+    patient = await pharmacy.patient(graph.facilities[1].id)
     await pharmacy.allergy(patient, METFORMIN)
     order = await pharmacy.ordered(patient, allergyOverrideReason=WHY)
     key, drug = UUID(patient.removeprefix("Patient/")), UUID(order["medication"]["id"].removeprefix("Medication/"))

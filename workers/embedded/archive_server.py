@@ -31,6 +31,7 @@ OPERATIONS = {
     ("POST", "object", frozenset({"uploadId"})): "CompleteMultipartUpload",
     ("DELETE", "object", frozenset({"uploadId"})): "AbortMultipartUpload",
     ("GET", "bucket", frozenset({"list-type"})): "ListObjectsV2",
+    ("GET", "bucket", frozenset({"uploads"})): "ListMultipartUploads",
     ("HEAD", "bucket", frozenset[str]()): "HeadBucket",
     ("PUT", "bucket", frozenset[str]()): "CreateBucket",
 }
@@ -39,6 +40,9 @@ OPERATIONS = {
 NEUTRAL_PARAMETERS = {"x-id", "prefix", "delimiter", "max-keys", "continuation-token", "start-after", "encoding-type"}
 NEUTRAL_PREFIXES = ("X-Amz-", "response-")
 """Query parameters that do not choose an operation: the SDK's own, signatures, pages, headers of the response."""
+
+COPY_SOURCE = b"x-amz-copy-source"
+"""Header that makes a PUT copy another object."""
 
 _PARTIAL_OBJECT = re.compile(r"\.tmp\.[0-9a-f]{32}")
 
@@ -61,11 +65,19 @@ class AllowList:
 def operation(scope: Scope) -> str | None:
     """Name of the S3 operation that this request asks for; None when it is not served."""
     bucket, _, key = scope["path"].lstrip("/").partition("/")
-    if not bucket or any(name == b"x-amz-copy-source" for name, _ in scope["headers"]):
+    if not bucket:
         return None
     names = {name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)}
     choosing = frozenset(n for n in names - NEUTRAL_PARAMETERS if not n.startswith(NEUTRAL_PREFIXES))
-    return OPERATIONS.get((scope["method"], "object" if key else "bucket", choosing))
+    found = OPERATIONS.get((scope["method"], "object" if key else "bucket", choosing))
+    headers = dict(scope["headers"])
+    if COPY_SOURCE not in headers:
+        return found
+    # Amazon refuses a header of its own that is not signed. nanio would take it: who holds a URL to write one object
+    # could copy any other into it.
+    signed = re.search(rb"SignedHeaders=([^,\s]*)", headers.get(b"authorization", b""))
+    is_signed = signed and COPY_SOURCE in signed[1].split(b";") and not any(n.startswith("X-Amz-") for n in names)
+    return "CopyObject" if found == "PutObject" and is_signed else None
 
 
 def main(port: int, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from loaders.allergy_intolerance import NO_KNOWN_ALLERGY
 from workers.fhir.elements import (
     Json,
     Unusable,
@@ -20,11 +21,6 @@ from workers.fhir.elements import (
     visible,
 )
 from workers.fhir.link import Link, Row
-
-NO_KNOWN_ALLERGY = frozenset(
-    {"716186003", "409137002", "428197003", "428607008", "429625007", "716184000", "716185004", "1003774007"}
-)
-"""SNOMED CT 716186003 (no known allergy) and its children; 409137002 says the same of drugs."""
 
 
 def condition(resource: Json, link: Link) -> list[Row]:
@@ -84,7 +80,7 @@ def allergy_intolerance(resource: Json, link: Link) -> list[Row]:
         "type": string(resource.get("type")),
         "category": strings(category) or ([category] if isinstance(category, str) else []),
         "criticality": string(resource.get("criticality")),
-        "no_known_allergy": not NO_KNOWN_ALLERGY.isdisjoint(all_codes),
+        "no_known_allergy": not NO_KNOWN_ALLERGY.keys().isdisjoint(all_codes),
         "onset": onset,
         "recorded_date": recorded,
         "reaction": objects(resource.get("reaction")),

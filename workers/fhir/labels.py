@@ -7,6 +7,7 @@ from uuid import UUID
 
 from db.bulk import Bulk
 from db.policy import LABELS
+from loaders.labels import labels_of
 from workers.fhir.elements import Json, obj, objects, string
 
 SENSITIVITY = ("http://terminology.hl7.org/CodeSystem/v3-ActCode", "http://hl7.org/fhir/v3/ActCode")
@@ -71,18 +72,12 @@ def security(resource: Json) -> list[str]:
 async def label(bulk: Bulk, documents: Sequence[Json]) -> None:
     """Adds to `security` of documents what their codes, the conditions that they address and their encounter imply.
 
-    It becomes None where neither source, codes nor conditions say anything: unlabelled. Such a document is restricted
-    beside what its encounter implies. Raises Refused, StoreUnavailable.
+    Raises Refused, StoreUnavailable.
     """
     subjects = [_subject(document) for document in documents]
     rows = await bulk.fetch("clinical", IMPLIED, subjects)
     for document, (own, addressed, encountered) in zip(documents, rows, strict=True):
-        said = document["security"] or []
-        labels = {*said, *(own or ()), *(addressed or ()), *(encountered or ())}
-        judged = bool(said) or own is not None or addressed is not None
-        if not judged and labels:
-            labels.add("R")
-        document["security"] = sorted(labels) if judged or labels else None
+        document["security"] = labels_of(document["security"] or (), own, addressed, encountered)
 
 
 def _subject(document: Json) -> Json:

@@ -60,15 +60,15 @@ class Notes:
         for collection in COLLECTIONS.values() if keys else ():
             found = await self._mongo.worker_find(collection, {"metadata.patient_id": {"$in": keys}})
             await label(bulk, found)
-            await self._mongo.worker_upsert(collection, found)
+            await self._mongo.worker_set(collection, {one["_id"]: {"security": one["security"]} for one in found})
 
     async def _move(self, name: str, facilities: Mapping[UUID, UUID], only: Json) -> None:
         keys = [str(key) for key in facilities]
         for collection in COLLECTIONS.values() if keys else ():
             found = await self._mongo.worker_find(collection, {f"metadata.{name}": {"$in": keys}, **only})
-            for document in found:
-                document["metadata"]["facility_id"] = str(facilities[UUID(document["metadata"][name])])
-            await self._mongo.worker_upsert(collection, found)
+            homes = {one["_id"]: facilities[UUID(one["metadata"][name])] for one in found}
+            moved = {key: {"metadata.facility_id": str(home)} for key, home in homes.items()}
+            await self._mongo.worker_set(collection, moved)
 
     async def _delete(self, ids: Sequence[UUID]) -> None:
         if ids:

@@ -42,7 +42,8 @@ CREATE TABLE consumer (
     acknowledged_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- The partition of a UTC day, made where it is missing; attached, so that writers of other days go on.
+-- The partition of a UTC day, made where it is missing; attached, so that writers of other days go on. Who waited for
+-- another session's looks into pg_class: to_regclass, asked before in this transaction, goes on saying what it said.
 CREATE FUNCTION ensure_day(at timestamptz) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     first timestamptz := date_trunc('day', at, 'UTC');
@@ -52,7 +53,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('feed.ensure_day'));
-    IF to_regclass('feed.' || name) IS NULL THEN
+    IF NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = 'feed'::regnamespace AND relname = name) THEN
         EXECUTE format('CREATE TABLE feed.%I (LIKE feed.event INCLUDING ALL)', name);
         EXECUTE format('ALTER TABLE feed.event ATTACH PARTITION feed.%I FOR VALUES FROM (%L) TO (%L)', name, first, first + interval '1 day');
     END IF;
@@ -88,6 +89,26 @@ GRANT SELECT ON feed.event TO caregraph_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON feed.consumer TO caregraph_worker;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA feed FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION feed.drop_done(timestamptz) TO caregraph_worker;
+
+-- As 0010, and who waited for another session's partition sees it, as above.
+CREATE OR REPLACE FUNCTION audit.ensure_month(parent regclass, at timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    first timestamptz := audit.month_of(at);
+    following timestamptz := audit.month_of(first + interval '32 days');
+    name text := split_part(parent::text, '.', 2) || to_char(first AT TIME ZONE 'UTC', '_YYYY_MM');
+BEGIN
+    IF to_regclass('audit.' || name) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtext('audit.ensure_month'));
+    IF NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = 'audit'::regnamespace AND relname = name) THEN
+        EXECUTE format('CREATE TABLE audit.%I (LIKE %s INCLUDING ALL)', name, parent);
+        EXECUTE format('ALTER TABLE %s ATTACH PARTITION audit.%I FOR VALUES FROM (%L) TO (%L)', parent, name, first, following);
+        PERFORM audit.refuse_truncate(format('audit.%I', name)::regclass);
+    END IF;
+END $$;
+ALTER FUNCTION audit.ensure_month(regclass, timestamptz) OWNER TO caregraph_owner;
 
 -- As 0010, and one event of the feed for each patient of the statement.
 SET ROLE caregraph_owner;

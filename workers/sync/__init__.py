@@ -1,0 +1,1 @@
+"""`python -m workers sync`: what keeps the copies in step with the change feed."""

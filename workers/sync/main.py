@@ -1,0 +1,75 @@
+"""`python -m workers sync [--rebuild] [CONSUMER…]`: keeps the copies, all of them or those named, until a signal.
+
+With --rebuild it makes them from nothing and ends; reads, and the worker that keeps them, go on meanwhile. As many
+processes as wanted may run: of each consumer one works and the others wait to take over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from db import settings
+from db.errors import SettingsError
+from db.stores import Stores
+from workers.sync.following import Bell, Consumer, follow, rebuild
+from workers.sync.retention import keep_tidy
+from workers.sync.rollup import Rollup
+from workers.sync.series import Series
+from workers.sync.summaries import Summaries
+
+CONSUMERS: Mapping[str, Callable[[Stores], Consumer]] = {
+    "summaries": Summaries,
+    "series": Series,
+    "rollup": Rollup,
+}
+"""Who keeps which copy, by name."""
+
+TIMEOUT_S = 30.0
+"""Seconds until a store is given up: a batch may take longer than a caller would wait."""
+
+
+async def sync(configured: settings.Settings, names: Sequence[str]) -> None:
+    """Keeps the copies of these consumers until it is cancelled."""
+    stores, bell = Stores(replace(configured, store_timeout_s=TIMEOUT_S)), Bell()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for store in (stores.clinical, stores.vitals):
+                tasks.create_task(bell.hear(store))
+            for store in (stores.clinical, stores.imaging, stores.vitals):
+                tasks.create_task(keep_tidy(store))
+            for name in names:
+                tasks.create_task(follow(CONSUMERS[name](stores), bell))
+    finally:
+        await stores.close()
+
+
+async def make_anew(configured: settings.Settings, names: Sequence[str]) -> None:
+    """Makes the copies of these consumers from nothing. Raises StoreError."""
+    stores = Stores(replace(configured, store_timeout_s=TIMEOUT_S))
+    try:
+        for name in names:
+            await rebuild(CONSUMERS[name](stores))
+    finally:
+        await stores.close()
+
+
+async def _until_signal(configured: settings.Settings, names: Sequence[str]) -> None:
+    working = asyncio.ensure_future(sync(configured, names))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, working.cancel)
+    with suppress(asyncio.CancelledError):
+        await working
+
+
+def main(argv: list[str]) -> int:
+    """Entry point; names of consumers, or none for all. Raises SettingsError for an unknown one."""
+    anew = argv[:1] == ["--rebuild"]
+    names = argv[anew:] or list(CONSUMERS)
+    if unknown := set(names) - CONSUMERS.keys():
+        raise SettingsError(f"There is no consumer {min(unknown)!r}; there are {', '.join(CONSUMERS)}.")
+    asyncio.run((make_anew if anew else _until_signal)(settings.load(), names))
+    return 0
