@@ -2,12 +2,16 @@
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: run test check schema bench bench-stores bench-ingest mutants lock
+.PHONY: run demo-live test check schema bench bench-stores bench-ingest mutants lock
 PYTHON ?= python3
 
 # The embedded stores, the demo network (not with DEMO=0) and the API; see README.md for the settings.
 run: .venv/run.stamp
 	@$(if $(DEMO),CAREGRAPH_DEMO=$(DEMO)) exec .venv/bin/python -m workers run
+
+# The same with bedside monitors: the tab Live of GraphiQL shows a ward whose vital signs move.
+demo-live: .venv/run.stamp
+	@CAREGRAPH_DEMO_LIVE=1 exec .venv/bin/python -m workers run
 
 test: .venv/dev.stamp
 	.venv/bin/python -m pytest $(ARGS)

@@ -19,7 +19,8 @@ CHANNEL = "feed"
 """Channel on which a transaction says that it left events."""
 
 NOW = """/* feed_now */
-SELECT pg_current_snapshot()::text, statement_timestamp()"""
+SELECT pg_current_snapshot()::text, coalesce((SELECT max(transaction_id)::text::bigint FROM feed.event), 0),
+    statement_timestamp()"""
 
 EVENTS = """/* feed_events */
 SELECT seq, transaction_id::text::bigint, occurred_at, facility_id, patient_id, department_ids, table_name, operation,
@@ -117,6 +118,20 @@ class Lag:
     seconds: float
 
 
+def lasting(snapshot: str, newest: int) -> str:
+    """A snapshot cut off behind the newest transaction that left an event: it has the same events.
+
+    Transaction ids that were given out, but not written to disk, are given out again after a crash. A place that names
+    them as over would pass over those who get them then. An event that is seen has its transaction on disk.
+    """
+    xmin, xmax, running = snapshot.split(":")
+    end = newest + 1
+    if int(xmax) <= end:
+        return snapshot
+    before = [one for one in running.split(",") if one and int(one) < end]
+    return f"{min(int(xmin), end)}:{end}:{','.join(before)}"
+
+
 class Feed:
     """Events of one database, read as the worker role."""
 
@@ -125,8 +140,8 @@ class Feed:
 
     async def now(self) -> Place:
         """The place behind all that is committed. Raises StoreError."""
-        [(snapshot, at)] = await self._postgres.worker_fetch(NOW)
-        return Place(snapshot, as_of=at)
+        [(snapshot, newest, at)] = await self._postgres.worker_fetch(NOW)
+        return Place(lasting(snapshot, newest), as_of=at)
 
     async def read(self, place: Place, at_most: int) -> Page:
         """The next events behind a place. Raises StoreError."""

@@ -54,6 +54,8 @@ class Settings:
     """CAREGRAPH_PORT: TCP port of the API on 127.0.0.1."""
     demo: bool
     """CAREGRAPH_DEMO: 1 loads the demo network, lets its own token issuer in, and opens schema and documents to all."""
+    demo_live: bool
+    """CAREGRAPH_DEMO_LIVE: 1 lets `make run` simulate bedside monitors whose readings arrive as they are made."""
     secret: bytes
     """CAREGRAPH_SECRET: at least 32 characters; signs contexts, cursors and demo tokens, derives role passwords."""
     clinical_url: str
@@ -112,6 +114,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         data=data,
         port=_integer(values, "CAREGRAPH_PORT", 8000, 1, 65535),
         demo=_flag(values, "CAREGRAPH_DEMO", default=True),
+        demo_live=_flag(values, "CAREGRAPH_DEMO_LIVE", default=False),
         secret=_secret(values),
         clinical_url=_url(values, "CAREGRAPH_CLINICAL_URL"),
         clinical_direct_url=_direct_url(values),

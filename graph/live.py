@@ -5,6 +5,7 @@ from __future__ import annotations
 import strawberry
 
 import resolvers.changes
+import resolvers.jobs
 from db.policy import Phi
 from graph.break_glass import BreakGlassSubscriptions
 from graph.change import AFTER, Change
@@ -50,6 +51,16 @@ class WardChange(Change):
     )
 
 
+@strawberry.type(description="How far work is that goes on beside the request that asked for it")
+class JobProgress(Change):
+    """Served from resolvers.jobs.JobProgress."""
+
+    id: strawberry.ID = field("Global id of what is worked on", phi=None)
+    status: str = field("RUNNING or DONE", phi=None)
+    done: int = field("Parts that are done: objects that can be read again", phi=None)
+    total: int = field("Parts in all", phi=None)
+
+
 @strawberry.type(description="What is told when it happens")
 class Subscription(BreakGlassSubscriptions):
     """Roots of subscriptions; each message is read with the caller's rights of that moment."""
@@ -66,6 +77,13 @@ class Subscription(BreakGlassSubscriptions):
         phi=None,
         root=resolvers.changes.vitals,
         args=(PATIENT, AFTER),
+        streams=True,
+    )
+    job_progress: JobProgress = field(
+        "Progress of work that was asked for: the restore of an imaging study from cold storage",
+        phi=None,
+        root=resolvers.jobs.progress,
+        args=(arg("id", ID, "Global id of the imaging study", phi=None, default=REQUIRED), AFTER),
         streams=True,
     )
     ward_changed: WardChange = field(

@@ -57,6 +57,7 @@ FHIR_TYPES: Mapping[str, tuple[str, ...]] = {
     "Department": ("Location",),
     "Facility": ("Organization",),
     "ImagingInstance": ("ImagingStudy",),
+    "JobProgress": ("ImagingStudy",),
     "ImagingSeries": ("ImagingStudy",),
     "ImagingUpload": ("ImagingStudy",),
     "ExchangedRecords": ("Patient",),

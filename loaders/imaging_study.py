@@ -65,6 +65,15 @@ WHERE t.id = ANY($1::uuid[])
 GROUP BY t.id, t.patient_id"""
 
 
+RESTORED_OBJECTS_OF_STUDIES = """/* restored_objects_of_studies */
+SELECT t.id, t.patient_id, count(*) FILTER (WHERE i.restore_state = 'completed' AND i.restore_expires > now()), count(*)
+FROM imaging_study AS t
+JOIN imaging_series AS s ON s.imaging_study_id = t.id
+JOIN imaging_instance AS i ON i.imaging_series_id = s.id
+WHERE t.id = ANY($1::uuid[]) AND i.restore_state IS NOT NULL
+GROUP BY t.id, t.patient_id"""
+
+
 def first_of_each(name: LiteralString, columns: Columns, parent: LiteralString) -> Statement:
     """Statement for `_first`: $1 parent ids, $2 rows for each, in order of number."""
     return Statement(
@@ -168,6 +177,12 @@ imaging_instance_by_id = ByIdBatch(IMAGING_INSTANCE_BY_ID, ImagingInstanceRow, i
 imaging_series_of_studies = ChildrenBatch(IMAGING_SERIES_OF_STUDIES, ImagingSeriesRow, imaging)
 imaging_instances_of_series = ChildrenBatch(IMAGING_INSTANCES_OF_SERIES, ImagingInstanceRow, imaging)
 imaging_upload_by_id = ByIdBatch(IMAGING_UPLOAD_BY_ID, ImagingUploadRow, imaging)
+
+
+async def restored_objects_of_studies(reader: Reader, study_ids: Sequence[UUID]) -> Mapping[UUID, tuple[int, int]]:
+    """How many archived objects of studies are restored, of how many that were asked for; none for what never was."""
+    rows = await reader.imaging.fetch(RESTORED_OBJECTS_OF_STUDIES, list(study_ids))
+    return {study_id: (done, total) for study_id, _, done, total in rows}
 
 
 async def restore_states_of_studies(reader: Reader, study_ids: Sequence[UUID]) -> Mapping[UUID, str | None]:

@@ -19,6 +19,7 @@ WORKERS = {
     "sync": "workers.sync.main",
     "reconcile": "workers.reconcile",
     "rollup": "workers.rollup",
+    "monitors": "workers.monitors",
     "ingest": "workers.ingest",
     "lifecycle": "workers.lifecycle",
     "sweep": "workers.sweep",

@@ -1,4 +1,4 @@
-"""What `make run` does: embedded stores, migrations, the demo, then API and sync worker, until a signal or a death."""
+"""What `make run` does: embedded stores, migrations, the demo, then API and workers, until a signal or a death."""
 
 from __future__ import annotations
 
@@ -48,8 +48,9 @@ def _serve(running: Stores, data: Path, port: int, started: float) -> None:
         _say("Loading the demo hospital network (the first time takes a few minutes) …")
         _finish(running, "demo", environ)
     api = _api(running, settings, environ)
-    sync = Child(python_program("workers", "sync", **environ), running.directory.pid_file("sync"))
-    processes = [*api, sync]
+    beside = ["sync", *(["monitors"] if settings.demo_live else [])]
+    workers = [Child(python_program("workers", name, **environ), running.directory.pid_file(name)) for name in beside]
+    processes = [*api, *workers]
     try:
         if not api[0].wait_until(lambda: http_status(port, "GET", "/healthz") == 200, API_TIMEOUT_S):
             raise AppError("The API did not start; its output is above.")
@@ -74,7 +75,7 @@ def _watch(running: Stores, processes: Sequence[Child]) -> None:
     while True:
         time.sleep(WATCH_S)
         if not all(process.running for process in processes):
-            raise AppError("A process of the API, or the sync worker, has ended by itself; its output is above.")
+            raise AppError("A process of the API, or a worker, has ended by itself; its output is above.")
         if ended := running.ended():
             logs = running.directory.log(next(iter(ended))).parent
             raise AppError(f"Embedded store has ended by itself: {', '.join(ended)}; see {logs}.")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from contextlib import aclosing
 from uuid import uuid4
 
 import pytest
@@ -15,6 +13,7 @@ from db.errors import CursorExpired, SlowConsumer, Suppressed
 from db.live import EVENTS_MAX
 from db.policy import ROLES
 from tests.asking import Answer, Graph
+from tests.live.client import QUIET_S, Client, listening
 from tests.people import DIABETES, OPIOID_DEPENDENCE, People
 
 CHART = """
@@ -29,53 +28,13 @@ WARD = """
 subscription ($department: ID!, $after: String) {
   wardChanged(department: $department, after: $after) { cursor encounters { id status } }
 }"""
+MADE_DEPARTMENT = "INSERT INTO clinical.department (id, facility_id, name) VALUES ($1, $2, 'Live ward')"
 DEPARTMENT = "SELECT id FROM clinical.department WHERE facility_id = $1 ORDER BY id LIMIT 1"
 ADMITTED = """
 INSERT INTO clinical.encounter (id, facility_id, patient_id, department_id, status, class_code, code_system, code,
     sort_time)
 VALUES ($1, $2, $3, $4, 'in-progress', 'IMP', 'http://snomed.info/sct', '32485007', now())"""
 NOTED = "UPDATE clinical.condition SET note = $2 WHERE patient_id = $1 AND code = $3"
-TOLD_S = 10
-"""Seconds after which a message that should have come counts as missing."""
-QUIET_S = 0.5
-"""Seconds without a message that count as silence."""
-
-
-class Client:
-    """One subscription, whose messages are taken one at a time."""
-
-    def __init__(self, answers: AsyncGenerator[Answer, None]) -> None:
-        self._answers = answers
-        self._next: asyncio.Future[Answer] | None = None
-
-    async def next(self) -> Answer:
-        """The next message."""
-        return await asyncio.wait_for(self._coming(), TOLD_S)
-
-    async def silent(self) -> bool:
-        """Whether nothing comes for a while; what comes later is the next message."""
-        done, _ = await asyncio.wait([self._coming()], timeout=QUIET_S)
-        return not done
-
-    async def aclose(self) -> None:
-        """Ends the subscription, in the middle of waiting for a message too."""
-        if self._next is not None and not self._next.done():
-            self._next.cancel()
-            await asyncio.wait([self._next])
-        await self._answers.aclose()
-
-    def _coming(self) -> asyncio.Future[Answer]:
-        if self._next is None or self._next.done():
-            self._next = asyncio.ensure_future(anext(self._answers))
-        return self._next
-
-
-@asynccontextmanager
-async def listening(graph: Graph, caller: Caller, query: str, **variables: Any) -> AsyncGenerator[Client]:
-    """A subscription that hears what is committed from here on."""
-    async with aclosing(Client(graph.subscribe_as(caller, query, **variables))) as client:
-        assert await client.silent()
-        yield client
 
 
 @pytest.fixture
@@ -211,3 +170,57 @@ async def test_who_sees_no_clinical_fact_hears_of_none(graph: Graph, people: Peo
     async with listening(graph, graph.caller(Profile.REGISTRAR), CHART, patient=f"Patient/{patient}") as client:
         await graph.stores.clinical.worker_fetch(NOTED, patient, "worse", DIABETES)
         assert await client.silent()
+
+
+VITALS = """
+subscription ($patient: ID!, $after: String) {
+  vitals(patient: $patient, after: $after) { cursor vitalSigns { id code { code } valueQuantity { value } } }
+}"""
+WARD_VITALS = """
+subscription ($department: ID!) {
+  wardChanged(department: $department, vitals: true) { encounters { id } vitalSigns { patient { id } } }
+}"""
+LEFT = "UPDATE clinical.encounter SET status = 'finished', end_time = now() WHERE id = $1"
+
+
+async def test_readings_are_told_as_they_arrive_and_after_a_break(graph: Graph, people: People) -> None:
+    here = graph.facilities[0].id
+    patient, other = await people.patient(here), await people.patient(here)
+    asked = {"patient": f"Patient/{patient}"}
+    async with listening(graph, graph.caller(), VITALS, **asked) as client:
+        await people.reading(here, other)
+        reading = await people.reading(here, patient)
+        message = (await client.next()).data["vitals"]
+        assert [one["id"] for one in message["vitalSigns"]] == [f"VitalSign/{reading}.0"]
+        assert message["vitalSigns"][0]["code"] == {"code": "8867-4"}
+    missed = [await people.reading(here, patient) for _ in range(3)]
+    after = graph.subscribe_as(graph.caller(), VITALS, **asked, after=message["cursor"])
+    async with aclosing(Client(after)) as client:
+        told = (await client.next()).data["vitals"]["vitalSigns"]
+        assert {one["id"] for one in told} == {f"VitalSign/{one}.0" for one in missed}
+        assert await client.silent()
+
+
+async def test_who_sees_no_clinical_fact_follows_no_readings(graph: Graph, people: People) -> None:
+    patient = await people.patient(graph.facilities[0].id)
+    caller = graph.caller(Profile.REGISTRAR)
+    async with aclosing(graph.subscribe_as(caller, VITALS, patient=f"Patient/{patient}")) as messages:
+        assert (await anext(messages)).codes == ["FORBIDDEN"]
+
+
+async def test_a_ward_follows_the_readings_of_who_is_there(graph: Graph, people: People) -> None:
+    here, department, stay = graph.facilities[0].id, uuid4(), uuid4()
+    await graph.stores.clinical.worker_fetch(MADE_DEPARTMENT, department, here)
+    patient = await people.patient(here)
+    async with listening(graph, graph.caller(), WARD_VITALS, department=f"Department/{department}") as client:
+        await people.reading(here, patient)
+        assert await client.silent(), "not here yet"
+        await graph.stores.clinical.worker_fetch(ADMITTED, stay, here, patient, department)
+        assert (await client.next()).data["wardChanged"]["encounters"] == [{"id": f"Encounter/{stay}"}]
+        await people.reading(here, patient)
+        told = (await client.next()).data["wardChanged"]["vitalSigns"]
+        assert [one["patient"] for one in told] == [{"id": f"Patient/{patient}"}]
+        await graph.stores.clinical.worker_fetch(LEFT, stay)
+        await client.next()
+        await people.reading(here, patient)
+        assert await client.silent(), "not here any more"
