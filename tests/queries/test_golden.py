@@ -18,8 +18,8 @@ from tests.asking import Answer, Graph
 
 FOLDER = Path(__file__).parent
 EXAMPLES = FOLDER.parents[1] / "graph" / "graphiql" / "examples"
-CHANGING = {"break-glass"}
-"""Examples that change something, or wait: tests/break_glass asks such ones."""
+CHANGING = {"admission", "break-glass", "live"}
+"""Examples that change something, or wait: tests/writes, tests/live and tests/break_glass ask such ones."""
 FOUND = [path for path in (*FOLDER.glob("*.graphql"), *EXAMPLES.glob("*.graphql")) if path.stem not in CHANGING]
 PATHS = sorted(FOUND, key=lambda path: path.stem)
 AS_OTHERS = {"chart": list(Profile), "person": list(Profile), "me": [Profile.NURSE], "research": [Profile.ANALYST]}
