@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from db.postgres import Postgres
 from db.settings import Settings
+from db.stores import Stores
 from tests.apart import apart
 
 
@@ -24,3 +25,11 @@ async def clinical(alone: Settings) -> AsyncIterator[Postgres]:
     store = Postgres("clinical", alone.clinical_url, alone.secret, 10)
     yield store
     await store.close()
+
+
+@pytest_asyncio.fixture(scope="module")
+async def stores(alone: Settings) -> AsyncIterator[Stores]:
+    """Stores of these tests alone."""
+    made = Stores(alone)
+    yield made
+    await made.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -39,14 +38,6 @@ from workers.sync.retention import tidy
 from workers.sync.rollup import Rollup
 from workers.sync.series import Series
 from workers.sync.summaries import Summaries
-
-
-@pytest_asyncio.fixture(scope="module")
-async def stores(alone: Settings) -> AsyncIterator[Stores]:
-    """Stores of these tests alone."""
-    made = Stores(alone)
-    yield made
-    await made.close()
 
 
 @pytest_asyncio.fixture

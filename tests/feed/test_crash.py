@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
 from db.errors import StoreError
 from db.feed import Feed
@@ -48,14 +47,6 @@ def environ(settings: Settings) -> dict[str, str]:
     }
     named = {f"CAREGRAPH_{name}_URL": url for name, url in urls.items()}
     return {**os.environ, **named, "CAREGRAPH_SECRET": settings.secret.decode()}
-
-
-@pytest_asyncio.fixture(scope="module")
-async def stores(alone: Settings) -> AsyncIterator[Stores]:
-    """Stores of these tests alone."""
-    made = Stores(alone)
-    yield made
-    await made.close()
 
 
 @pytest.fixture

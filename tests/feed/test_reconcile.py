@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
@@ -25,14 +24,6 @@ from workers.reconcile import reconcile
 from workers.sync.following import rebuild
 from workers.sync.series import Series
 from workers.sync.summaries import Summaries
-
-
-@pytest_asyncio.fixture(scope="module")
-async def stores(alone: Settings) -> AsyncIterator[Stores]:
-    """Stores of these tests alone."""
-    made = Stores(alone)
-    yield made
-    await made.close()
 
 
 @pytest.fixture(autouse=True)

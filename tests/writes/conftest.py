@@ -18,6 +18,12 @@ async def ward(graph: Graph) -> Ward:
     return Ward(graph, await People(graph.stores).patient(graph.facilities[0].id))
 
 
+@pytest_asyncio.fixture
+async def patient(graph: Graph) -> str:
+    """Global id of a new patient of the first facility."""
+    return f"Patient/{await People(graph.stores).patient(graph.facilities[0].id)}"
+
+
 @pytest.fixture(autouse=True)
 def registered_behind_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Patients whom tests register come behind those of the demo network by id, as those of tests/people.py do."""

@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-import pytest_asyncio
 
 from db.caller import Profile
 from db.errors import Forbidden
@@ -135,12 +134,6 @@ EACH = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def key_of(one: Mapping[str, Any]) -> UUID:
     """Key of a row by its global id."""
     return UUID(one["id"].partition("/")[2])
-
-
-@pytest_asyncio.fixture
-async def patient(graph: Graph) -> str:
-    """Global id of a new patient of the first facility."""
-    return f"Patient/{await People(graph.stores).patient(graph.facilities[0].id)}"
 
 
 @EACH

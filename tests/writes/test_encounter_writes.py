@@ -41,12 +41,6 @@ LOCKED = CLAIM | {"patient_of_encounter": 1, "lock_chart": 1, "encounter_for_upd
 EDITORS = 50
 
 
-@pytest.fixture
-async def patient(graph: Graph) -> str:
-    """Global id of a new patient of the first facility."""
-    return f"Patient/{await People(graph.stores).patient(graph.facilities[0].id)}"
-
-
 async def opened(graph: Graph, patient: str, who: Profile = Profile.CLINICIAN, **more: Any) -> dict[str, Any]:
     """An encounter that was opened."""
     more = {"class": "IMP", "type": CHECK_UP, **more}

@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
 from db.caller import Profile
 from db.context import role_password
@@ -18,7 +17,6 @@ from db.roles import WORKER
 from tests.asking import Graph
 from tests.differential.comparing import outcome
 from tests.differential.documents import Document
-from tests.people import People
 from tests.writes.lab_results import (
     CORRECT,
     FINALIZE,
@@ -35,12 +33,6 @@ from tests.writes.lab_results import (
     stepped,
 )
 from tests.writes.test_write import administrator_fetch, refusal
-
-
-@pytest_asyncio.fixture
-async def patient(graph: Graph) -> str:
-    """Global id of a new patient of the first facility."""
-    return f"Patient/{await People(graph.stores).patient(graph.facilities[0].id)}"
 
 
 async def test_what_a_result_said_stays_newest_first(graph: Graph, patient: str) -> None:

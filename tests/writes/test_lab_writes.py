@@ -11,7 +11,6 @@ from uuid import uuid4
 
 import orjson
 import pytest
-import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -44,12 +43,6 @@ from tests.writes.lab_results import (
     stepped,
 )
 from tests.writes.test_write import administrator_fetch, refusal, written
-
-
-@pytest_asyncio.fixture
-async def patient(graph: Graph) -> str:
-    """Global id of a new patient of the first facility."""
-    return f"Patient/{await People(graph.stores).patient(graph.facilities[0].id)}"
 
 
 async def test_a_panel_is_recorded_in_one_transaction_as_it_is_read(graph: Graph, patient: str) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
-import pytest
 
 from db.caller import Caller, Profile, PurposeOfUse
 from db.policy import ROLES
@@ -25,12 +24,6 @@ AT_CHART = "/* presence_at_chart */ SELECT subject FROM chart_presence WHERE pat
 NOTES = "SELECT count(*) FROM clinical.chart_presence WHERE subject = $1"
 RECORDED = "SELECT count(*) FROM audit.change WHERE table_name = 'chart_presence'"
 FED = "SELECT count(*) FROM feed.event WHERE table_name = 'chart_presence'"
-
-
-@pytest.fixture
-async def patient(graph: Graph) -> str:
-    """Global id of a new patient of the first facility."""
-    return f"Patient/{await People(graph.stores).patient(graph.facilities[0].id)}"
 
 
 def somebody(graph: Graph, role: str = "physician", facility: int = 0) -> Caller:

@@ -39,8 +39,11 @@ CREATE TABLE consumer (
     done pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
     reading pg_snapshot,
     seq bigint NOT NULL DEFAULT 0,
+    as_of timestamptz NOT NULL DEFAULT statement_timestamp(),
+    reading_as_of timestamptz,
     acknowledged_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+COMMENT ON COLUMN consumer.as_of IS 'when the snapshot `done` was taken, by this clock: what was committed before it is done';
 
 -- The partition of a UTC day, made where it is missing; attached, so that writers of other days go on. Who waited for
 -- another session's looks into pg_class: to_regclass, asked before in this transaction, goes on saying what it said.
@@ -59,13 +62,23 @@ BEGIN
     END IF;
 END $$;
 
--- Drops the partitions of days that ended before `before` and of which every reader has done all; their number. Whoever
--- reads at this moment is waited for no longer than a second: the next pass drops what this one could not.
+-- Whether a reader has yet to do an event of a partition.
+CREATE FUNCTION is_awaited(partition regclass) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    awaited boolean;
+BEGIN
+    EXECUTE format('SELECT EXISTS (SELECT FROM feed.consumer AS c, %s AS e WHERE NOT pg_visible_in_snapshot(e.transaction_id, c.done))', partition)
+        INTO awaited;
+    RETURN awaited;
+END $$;
+
+-- Drops the partitions of days that ended before `before` and of which every reader has done all; their number. A partition
+-- is looked at again once it is locked: a transaction that was still open may have committed events into it. What can't be
+-- locked within a second is left to the next pass.
 CREATE FUNCTION drop_done(before timestamptz) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
 DECLARE
     partition regclass;
-    waits boolean;
     dropped int := 0;
 BEGIN
     FOR partition IN
@@ -73,22 +86,29 @@ BEGIN
         WHERE inhparent = 'feed.event'::regclass
             AND to_timestamp(right(inhrelid::regclass::text, 10) || ' UTC', 'YYYY_MM_DD TZ') + interval '1 day' <= before
     LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM feed.consumer AS c, %s AS e WHERE NOT pg_visible_in_snapshot(e.transaction_id, c.done))', partition)
-            INTO waits;
-        CONTINUE WHEN waits;
-        EXECUTE format('DROP TABLE %s', partition);
-        dropped := dropped + 1;
+        CONTINUE WHEN feed.is_awaited(partition);
+        BEGIN
+            EXECUTE format('LOCK TABLE feed.event, %s IN ACCESS EXCLUSIVE MODE', partition);
+            CONTINUE WHEN feed.is_awaited(partition);
+            EXECUTE format('DROP TABLE %s', partition);
+            dropped := dropped + 1;
+        EXCEPTION WHEN lock_not_available THEN
+            EXIT;
+        END;
     END LOOP;
     RETURN dropped;
-EXCEPTION WHEN lock_not_available THEN
-    RETURN dropped;
 END $$;
+
+-- Makes the partitions of today and tomorrow, so that no transaction of a caller has to: others would wait for its end.
+CREATE FUNCTION prepare_days() RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT feed.ensure_day(clock_timestamp()), feed.ensure_day(clock_timestamp() + interval '1 day')
+$$;
 RESET ROLE;
 
 GRANT SELECT ON feed.event TO caregraph_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON feed.consumer TO caregraph_worker;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA feed FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION feed.drop_done(timestamptz) TO caregraph_worker;
+GRANT EXECUTE ON FUNCTION feed.drop_done(timestamptz), feed.prepare_days() TO caregraph_worker;
 
 -- As 0010, and who waited for another session's partition sees it, as above.
 CREATE OR REPLACE FUNCTION audit.ensure_month(parent regclass, at timestamptz) RETURNS void
