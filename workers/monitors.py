@@ -58,10 +58,10 @@ class Monitor:
             self.values[place] += (target - self.values[place]) * PULL + self.chances.gauss(0, step)
             shown = min(self.values[place], 100) if unit == "%" else self.values[place]
             reading = {
-                "facility": self.facility_id,
+                "facility": str(self.facility_id),
                 "device": f"monitor-{self.encounter_id}",
                 "sequence": int(at.timestamp()) * SEQUENCES + place,
-                "patient": self.patient_id,
+                "patient": str(self.patient_id),
                 "code": code,
                 "value": round(shown, 1),
                 "unit": unit,
