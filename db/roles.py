@@ -15,6 +15,9 @@ WORKER = "caregraph_worker"
 AUDIT = "caregraph_audit"
 """Login of the API's audit writer: may append events and checkpoints, and read nothing."""
 
+EXPORT = "caregraph_export"
+"""Login of the export: may ask for rows before and after changes that the feed has (feed.changes), and nothing else."""
+
 WRITER = "caregraph_writer"
 """What every writer role is a member of."""
 
@@ -31,7 +34,7 @@ GROUP_ROLES = {
 
 def ddl(secret: bytes) -> list[str]:
     """Statements that make every role, and give each login its password; safe to run again."""
-    logins = [WORKER, AUDIT, *(f"caregraph_{profile.value}" for profile in Profile)]
+    logins = [WORKER, AUDIT, EXPORT, *(f"caregraph_{profile.value}" for profile in Profile)]
     statements = [_create(role, attributes) for role, attributes in GROUP_ROLES.items()]
     for role in logins:
         statements.append(_create(role, "LOGIN"))

@@ -29,6 +29,7 @@ URL_SCHEMES = {
 }
 """Variables that replace an embedded store by a real server, and the URL schemes that each takes."""
 
+KAFKA_SCHEMES = ("kafka", "kafka+tls")
 
 CONNECTIONS_MAX = 16
 """Connections of one process to each PostgreSQL database by default: several for each core of its server."""
@@ -94,6 +95,8 @@ class Settings:
     """CAREGRAPH_OIDC_AUDIENCE: what `aud` of its tokens must name; needed with the issuer, else empty."""
     oidc_jwks_url: str | None
     """CAREGRAPH_OIDC_JWKS_URL: where the issuer's keys are; None finds it by discovery."""
+    export_url: str | None
+    """CAREGRAPH_EXPORT_URL: file:///directory or kafka[+tls]://host:port/topic that changes go to; None: none does."""
 
 
 def stores_file(data: Path) -> dict[str, str]:
@@ -134,6 +137,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         oidc_issuer=_issuer_url(values, "CAREGRAPH_OIDC_ISSUER"),
         oidc_audience=_audience(values),
         oidc_jwks_url=_issuer_url(values, "CAREGRAPH_OIDC_JWKS_URL"),
+        export_url=_export_url(values, "CAREGRAPH_EXPORT_URL"),
     )
 
 
@@ -197,6 +201,24 @@ def _issuer_url(values: Mapping[str, str], name: str) -> str | None:
     raw = values.get(name)
     if raw is not None and not is_trusted_url(raw):
         raise SettingsError(f"{name} must be an https URL without user and fragment (http on 127.0.0.1 only).")
+    return raw
+
+
+def _export_url(values: Mapping[str, str], name: str) -> str | None:
+    """Of files an absolute path; of Kafka a server and a topic, whose names have letters, digits and ._- only."""
+    raw = values.get(name)
+    if raw is None:
+        return None
+    try:
+        parts = urlsplit(raw)
+        port = parts.port
+    except ValueError:
+        raise SettingsError(f"{name} is not a URL.") from None
+    of_files = parts.scheme == "file" and not parts.netloc and parts.path.startswith("/")
+    of_kafka = parts.scheme in KAFKA_SCHEMES and parts.hostname and port and not parts.username
+    topic = re.fullmatch(r"/[A-Za-z0-9._-]{1,249}", parts.path)
+    if parts.query or parts.fragment or not (of_files or (of_kafka and topic)):
+        raise SettingsError(f"{name} must look like file:///directory or kafka+tls://host:port/topic.")
     return raw
 
 

@@ -112,6 +112,7 @@ PARTS = frozenset(
         "Identifier",
         "ImagingUploadPart",
         "Ingredient",
+        "LabTrendPoint",
         "Me",
         "Node",
         "NoteAmendment",

@@ -58,6 +58,13 @@ TYPES: Mapping[str, str] = {
     "registration": "Patient",
 }
 """Type whose resources the rows of a table are, or are part of."""
+FHIR_NAMES = {
+    "ClinicalNote": "DocumentReference",
+    "ImagingInstance": "ImagingStudy",
+    "ImagingSeries": "ImagingStudy",
+    "LabResult": "Observation",
+}
+"""FHIR type of those types whose name is another one: what the scopes of an app grant."""
 OF_THE_PATIENT = frozenset(table for table, kind in TYPES.items() if kind == "Patient")
 """Tables whose rows are parts of the patient's own resource."""
 
@@ -74,7 +81,13 @@ class ChartChange:
     async def told(self, context: Context) -> bool:
         """Reads what changed; False where the caller sees nothing of it. Raises as `chart_open`."""
         await chart_open(context, self.patient_id)
-        self.resources.extend(await several(context, self._changed()))
+        granted = context.caller.types
+        changed = {
+            kind: keys
+            for kind, keys in self._changed().items()
+            if granted is None or FHIR_NAMES.get(kind, kind) in granted
+        }
+        self.resources.extend(await several(context, changed))
         return bool(self.resources)
 
     def _changed(self) -> Mapping[str, Sequence[UUID]]:

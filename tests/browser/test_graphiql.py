@@ -21,7 +21,7 @@ pytestmark = [
 
 FIRST_PATIENT = "query FirstPatient { patients(first: 1) { edges { node { id birthDate name { family } } } } }"
 
-EXAMPLE_TABS = ["Chart", "Ward", "Trends", "Notes", "Imaging", "Charts"]
+EXAMPLE_TABS = ["Chart", "Ward", "Wards", "Trends", "Notes", "Imaging", "Whom", "Charts"]
 
 REASON = "Unconscious in the emergency department"
 BREAK_GLASS = f'mutation ($id: ID!) {{ breakGlass(patient: $id, reason: "{REASON}") {{ id }} }}'

@@ -105,7 +105,7 @@ async def content(stores: Stores) -> dict[str, Any]:
             found[row[0]] = await rows(database, row[0])
     for collection in COLLECTIONS:
         documents = await stores.notes.worker_find(collection, of_network())
-        found[collection.name] = {document["_id"]: document for document in documents}
+        found[collection.name] = {document["_id"]: {**document, "as_of": None} for document in documents}
     return found
 
 

@@ -35,9 +35,8 @@ CHART = (
 
 # The driver's own classes, whose texts quote values: what nobody expects is INTERNAL.
 UNEXPECTED = {
-    "22P02": f"SELECT '{VALUE}'::int",
     "42P01": f'SELECT * FROM "{VALUE}"',
-    "22007": f"SELECT '{VALUE}'::date",
+    "42703": f'SELECT "{VALUE}" FROM clinical.facility',
 }
 
 

@@ -219,6 +219,8 @@ async def test_the_log_holds_nothing_of_a_patient(
     for patient_id in patient_ids:
         _, _, body = await physician.ask(CHART, {"id": patient_id})
         patient = json.loads(body)["data"]["patient"]
+        if not patient["name"]:
+            continue  # somebody whom a test registered
         name = patient["name"][0]["family"]
         secret |= {text for text in texts(patient) if len(text) > 3} | {patient_id.partition("/")[2]}
         for query, variables in (

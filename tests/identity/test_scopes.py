@@ -15,6 +15,8 @@ from graph.node import one
 from graph.plan import plan
 from graph.schema import schema
 from graph.scopes import FHIR_TYPES, PARTS, READABLE, Grant, check_scopes, granted, needed_types
+from resolvers.changes import FHIR_NAMES
+from resolvers.changes import TYPES as CHANGED
 from resolvers.node import BATCHES
 from tests.callers import caller_of
 from tests.identity.issuer import FACILITY
@@ -100,14 +102,19 @@ def test_parts_have_no_id_and_are_no_lists_of_pages() -> None:
 
 
 def test_interfaces_are_reached_through_node_only() -> None:
-    """There the type that the id names is checked; another such field would need the same."""
+    """There the type is checked, of changes by resolvers.changes; another such field would need the same."""
     fields = [
         f"{type_.name}.{name}"
         for type_ in TYPES.values()
         for name, field in type_.fields.items()
         if isinstance(get_named_type(field.type), GraphQLInterfaceType)
     ]
-    assert fields == ["Query.node"]
+    assert fields == ["Query.node", "ChartChange.resources"]
+
+
+def test_changes_name_the_types_that_scopes_grant() -> None:
+    for kind in CHANGED.values():
+        assert FHIR_TYPES[kind] == (FHIR_NAMES.get(kind, kind),)
 
 
 def limited(*types: str) -> Caller:

@@ -177,7 +177,8 @@ class Importing:
         for database in ("clinical", "imaging", "vitals"):
             connection = await self._connect(database)
             for (name,) in await connection.fetch(TABLES, database):
-                sql = f"SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {database}.{name} AS t"
+                rows = f"SELECT to_jsonb(r) - 'version' FROM {database}.{name} AS r"  # how often a row was written
+                sql = f"SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM ({rows}) AS t (t)"
                 row = await connection.fetchrow(sql)
                 found[f"{database}.{name}"] = row[0] if row else ""
             await connection.close()

@@ -60,8 +60,8 @@ WITH medication AS (INSERT INTO clinical.medication (id, code_system, code) VALU
 INSERT INTO clinical.lab_test (id, code_system, code) VALUES ($2, 'http://example.org', $3)"""
 COUNTED = ("encounters", "conditions", "procedures", "medication_requests")
 """What a patient summary counts."""
-NOT_TEXTUAL = {"allergy_intolerance.no_known_allergy"}
-"""Columns that can hold no canary: true or false."""
+NOT_TEXTUAL = {"allergy_intolerance.no_known_allergy", "imaging_upload.sha256"}
+"""Columns that can hold no canary: true or false, a digest."""
 WHERE_PATIENT = {"patient": "id", "imaging_series": "facility_id", "imaging_instance": "facility_id"}
 """Column that finds a table's rows of the chart, where it is not the patient's id."""
 
@@ -129,6 +129,12 @@ class Chart:
             "department_id": self.department,
             "status": "cancelled" if table == "appointment" else "final",
             "class_code": "AMB",
+            "version": 1,
+            "subject": "leaks",
+            "expires_at": INSTANT,
+            "as_of": INSTANT,
+            "state": "completed",
+            "sha256": None,
             "security": [],
             "storage_class": "STANDARD",
             "size_bytes": 1,

@@ -102,6 +102,8 @@ async def test_a_pipeline_drops_hidden_fields_in_the_store(recorded: Recorded, g
     [patient_id] = await ids_of(graph, "Patient", limit=1)
     await recorded.ask(seen, patient_id)
     for collection, pipeline in recorded.pipelines:
+        if {"$unset": "search_terms"} in pipeline:
+            continue  # verifies signatures with what is stored, and gives verdicts alone: db.mongo
         gone = {
             path
             for path, kind in collection.kinds.items()

@@ -13,6 +13,7 @@ import pytest
 from db.caller import Caller, Profile
 from db.context import role_password
 from db.postgres import login_url
+from db.roles import EXPORT
 from db.settings import Settings
 from tests.psql.transcript import psql
 
@@ -147,6 +148,10 @@ SELECT rolname FROM pg_roles
 WHERE rolname = ANY ($1::text[]) AND NOT (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication)
     AND NOT EXISTS (SELECT FROM pg_auth_members AS m WHERE m.member = pg_roles.oid
         AND (m.inherit_option OR m.admin_option OR m.roleid::regrole::text <> rolname || '_writer'))"""
+MAY_EXPORT = """
+SELECT rolname FROM pg_roles
+WHERE NOT rolsuper AND rolname ~ '^caregraph_' AND has_schema_privilege(oid, 'feed', 'USAGE')
+    AND has_function_privilege(oid, 'feed.changes(bigint[])', 'EXECUTE')"""
 OF_A_GRANT = "access.break_glass(uuid,text,integer)"
 """Notifies with two random ids: that of the facility and that of the grant."""
 NOTIFYING = """
@@ -294,8 +299,26 @@ async def test_every_table_behind_a_view_forces_row_security(network: Settings, 
         await owner.close()
 
 
+@IN_EVERY_DATABASE
+async def test_rows_before_and_after_are_told_to_the_export_alone(network: Settings, database: str) -> None:
+    url = getattr(network, f"{database}_url")
+    owner = await asyncpg.connect(url)
+    export = await asyncpg.connect(login_url(url, EXPORT, role_password(network.secret, EXPORT)))
+    try:
+        assert {row[0] for row in await owner.fetch(MAY_EXPORT)} == {EXPORT, "caregraph_owner"}
+        functions = {row[0] for row in await export.fetch(PRIVILEGED)}
+        assert functions - OF_THE_SESSION - OF_THE_CALLER - OF_THE_AUDIT == {"changes"}
+        assert {row[0] for row in await export.fetch(READABLE)} <= {"access.zip3"}
+        for table in ("audit.change", "feed.event", "feed.consumer"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await export.fetch(f"SELECT 1 FROM {table}")
+    finally:
+        await export.close()
+        await owner.close()
+
+
 async def test_logins_have_no_attribute_and_inherit_nothing(network: Settings) -> None:
-    logins = [f"caregraph_{profile.value}" for profile in Profile]
+    logins = [EXPORT, *(f"caregraph_{profile.value}" for profile in Profile)]
     owner = await asyncpg.connect(network.clinical_url)
     try:
         assert {row[0] for row in await owner.fetch(LOGINS, logins)} == set(logins)

@@ -22,7 +22,10 @@ from tests.ids import ids_of
 from tests.schema_walk import GRAPH, is_relation, node_types
 
 PARENTS = 25
-ARGUMENTS = {"vitalTrend": '(code: ["8867-4"], from: "2020", to: "2030")'}
+ARGUMENTS = {
+    "labTrend": '(code: ["2339-0"], from: "2020", to: "2030")',
+    "vitalTrend": '(code: ["8867-4"], from: "2020", to: "2030")',
+}
 """Arguments of fields that require some."""
 ASKED_BY = {"accessLog": Profile.PRIVACY_OFFICER}
 """Profile that a relation is for, where it is not a clinician's."""

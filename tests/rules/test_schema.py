@@ -16,6 +16,7 @@ from graphql import (
     GraphQLInterfaceType,
     GraphQLNonNull,
     GraphQLObjectType,
+    parse,
 )
 
 from graph.plan import kinds_of
@@ -36,7 +37,6 @@ INPUTS = [
     if isinstance(type_, GraphQLInputObjectType)
     for name, given in type_.fields.items()
 ]
-PHI_LINE = re.compile(r"^\s*(\w+)(?:\(.*\))?: .*@phi\(kind: \[([\w, ]+)\]\)")
 
 
 def test_the_committed_schema_is_the_printed_one() -> None:
@@ -81,15 +81,16 @@ def test_every_field_is_declared_with_field() -> None:
 
 
 def directives(sdl: str) -> dict[str, set[str]]:
-    """PHI kinds of every field line of an SDL, by type and field."""
+    """PHI kinds of every field and argument of an SDL, by schema coordinate."""
     found: dict[str, set[str]] = {}
-    owner = ""
-    for line in sdl.splitlines():
-        opened = re.match(r"^(?:type|interface|input) (\w+)", line)
-        owner = opened[1] if opened else owner
-        declared = PHI_LINE.match(line)
-        if declared:
-            found[f"{owner}.{declared[1]}"] = set(declared[2].split(", "))
+    for definition in parse(sdl).definitions:
+        for field in getattr(definition, "fields", None) or ():
+            place = f"{definition.name.value}.{field.name.value}"  # pyright: ignore - what has fields has a name
+            arguments = ((f"{place}({one.name.value}:)", one) for one in getattr(field, "arguments", None) or ())
+            for coordinate, thing in ((place, field), *arguments):
+                for one in thing.directives or ():
+                    if one.name.value == "phi":
+                        found[coordinate] = {kind.value for kind in one.arguments[0].value.values}
     return found
 
 

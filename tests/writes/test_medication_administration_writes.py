@@ -8,11 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 
 from db.caller import Profile
-from db.errors import Forbidden
+from db.errors import ConstraintViolated, Forbidden
 from loaders.reader import Reader
 from loaders.writes.medication_administration import NewAdministration, administer_medication
 from loaders.writes.medication_request import stop_medication
@@ -143,8 +142,9 @@ async def test_the_database_takes_no_second_dose_of_a_due_time(pharmacy: Pharmac
     for status in ("on-hold", "not-done", "entered-in-error", "not-done", "completed", "not-done"):
         await clinical.worker_fetch(DOSE, order, status)
     for status in ("completed", "in-progress", "stopped"):
-        with pytest.raises(asyncpg.UniqueViolationError, match="medication_administration_once"):
+        with pytest.raises(ConstraintViolated) as caught:
             await clinical.worker_fetch(DOSE, order, status)
+        assert caught.value.constraint == "medication_administration_once"
 
 
 async def test_a_dose_of_an_order_with_times_has_one(pharmacy: Pharmacy) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 from uuid import UUID, uuid4
@@ -145,7 +146,6 @@ async def test_what_an_order_names_must_be_there(pharmacy: Pharmacy) -> None:
         ({"allergyOverrideReason": "too short"}, ["allergyOverrideReason"]),
         ({"allergyOverrideReason": "x" * 501}, ["allergyOverrideReason"]),
         ({"dosage": {**TWICE_A_DAY, "dose": {"value": "0", "code": "mg"}}}, ["dosage", "dose"]),
-        ({"dosage": {**TWICE_A_DAY, "dose": {"value": "NaN", "code": "mg"}}}, ["dosage", "dose"]),
         ({"dosage": {**TWICE_A_DAY, "dose": {"value": "1", "unit": "mg"}}}, ["dosage", "dose"]),
         ({"dosage": {**TWICE_A_DAY, "dose": {"value": "1", "code": "m g"}}}, ["dosage", "dose"]),
         ({"dosage": {**TWICE_A_DAY, "dose": {"value": "1", "code": "mg", "comparator": "<"}}}, ["dosage", "dose"]),
@@ -208,6 +208,14 @@ INCOMPLETE = {
 }
 
 
+@contextmanager
+def refused(constraint: str) -> Generator[None]:
+    """What the database does not take, by this constraint."""
+    with pytest.raises(ConstraintViolated) as caught:
+        yield
+    assert caught.value.constraint == constraint
+
+
 async def insert(pharmacy: Pharmacy, dosage: list[dict[str, Any]], here: bool, drug: UUID | None = None) -> UUID:
     """Key of an order that a worker writes, past the application's checks."""
     key, patient = uuid4(), UUID((await pharmacy.patient()).removeprefix("Patient/"))
@@ -219,26 +227,22 @@ async def insert(pharmacy: Pharmacy, dosage: list[dict[str, Any]], here: bool, d
 
 @pytest.mark.parametrize("missing", INCOMPLETE)
 async def test_an_order_of_ours_does_not_exist_without_its_dosage(pharmacy: Pharmacy, missing: str) -> None:
-    import asyncpg
-
     drug = UUID((await pharmacy.ordered())["medication"]["id"].removeprefix("Medication/"))
     assert await insert(pharmacy, [COMPLETE], True, drug)
     assert await insert(pharmacy, [COMPLETE | {"asNeededBoolean": True, "timing": None}], True, drug)
     assert await insert(pharmacy, INCOMPLETE[missing], False, drug), "imported"
-    with pytest.raises(asyncpg.CheckViolationError, match="ordered_with_dosage"):
+    with refused("ordered_with_dosage"):
         await insert(pharmacy, INCOMPLETE[missing], True, drug)
-    with pytest.raises(asyncpg.CheckViolationError, match="ordered_with_dosage"):
+    with refused("ordered_with_dosage"):
         await insert(pharmacy, [COMPLETE], True)
 
 
 async def test_an_order_of_ours_stays_one(pharmacy: Pharmacy) -> None:
-    import asyncpg
-
     key = UUID((await pharmacy.ordered())["id"].removeprefix("MedicationRequest/"))
     clinical = pharmacy.graph.stores.clinical
     sql = "UPDATE clinical.medication_request SET ordered_here = false WHERE id = $1 RETURNING ordered_here"
     assert [row[0] for row in await clinical.worker_fetch(sql, key)] == [True]
-    with pytest.raises(asyncpg.CheckViolationError, match="ordered_with_dosage"):
+    with refused("ordered_with_dosage"):
         await clinical.worker_fetch(
             "UPDATE clinical.medication_request SET ordered_here = false, dosage = '[]' WHERE id = $1", key
         )

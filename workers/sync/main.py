@@ -15,6 +15,7 @@ from dataclasses import replace
 from db import settings
 from db.errors import SettingsError
 from db.stores import Stores
+from workers.sync.export import EXPORTS, Export, export_to
 from workers.sync.following import Bell, Consumer, follow, rebuild
 from workers.sync.retention import keep_tidy
 from workers.sync.rollup import Rollup
@@ -35,16 +36,27 @@ TIMEOUT_S = 30.0
 async def sync(configured: settings.Settings, names: Sequence[str]) -> None:
     """Keeps the copies of these consumers until it is cancelled."""
     stores, bell = Stores(replace(configured, store_timeout_s=TIMEOUT_S)), Bell()
+    consumers: list[Consumer] = []
     try:
+        consumers += [_consumer(name, configured, stores) for name in names]
         async with asyncio.TaskGroup() as tasks:
             for store in (stores.clinical, stores.vitals):
                 tasks.create_task(bell.hear(store))
             for store in (stores.clinical, stores.imaging, stores.vitals):
                 tasks.create_task(keep_tidy(store))
-            for name in names:
-                tasks.create_task(follow(CONSUMERS[name](stores), bell))
+            for consumer in consumers:
+                tasks.create_task(follow(consumer, bell))
     finally:
+        for consumer in consumers:
+            if isinstance(consumer, Export):
+                await consumer.close()
         await stores.close()
+
+
+def _consumer(name: str, configured: settings.Settings, stores: Stores) -> Consumer:
+    if name in EXPORTS:
+        return export_to(configured.export_url, EXPORTS[name](stores))
+    return CONSUMERS[name](stores)
 
 
 async def make_anew(configured: settings.Settings, names: Sequence[str]) -> None:
@@ -68,8 +80,10 @@ async def _until_signal(configured: settings.Settings, names: Sequence[str]) -> 
 def main(argv: list[str]) -> int:
     """Entry point; names of consumers, or none for all. Raises SettingsError for an unknown one."""
     anew = argv[:1] == ["--rebuild"]
-    names = argv[anew:] or list(CONSUMERS)
-    if unknown := set(names) - CONSUMERS.keys():
-        raise SettingsError(f"There is no consumer {min(unknown)!r}; there are {', '.join(CONSUMERS)}.")
-    asyncio.run((make_anew if anew else _until_signal)(settings.load(), names))
+    names, known = argv[anew:], [*CONSUMERS] if anew else [*CONSUMERS, *EXPORTS]
+    if unknown := set(names) - set(known):
+        raise SettingsError(f"There is no consumer {min(unknown)!r}; there are {', '.join(known)}.")
+    configured = settings.load()
+    every = [name for name in known if name in CONSUMERS or configured.export_url]
+    asyncio.run((make_anew if anew else _until_signal)(configured, names or every))
     return 0
