@@ -61,9 +61,11 @@ WHOLE_FACILITY = {
 }
 """Statements that may read all that an index has of a facility, and why."""
 
-FACILITY = re.compile(r"\bfacility_id = (\(+InitPlan \d+\)\.col1|\$\d+|parents\.id|'[0-9a-f-]{36}'::uuid)")
+FACILITY = re.compile(
+    r"\bfacility_id = (\(+InitPlan \d+\)\.col1|\$\d+|parents\.id|\w+\.facility_id|'[0-9a-f-]{36}'::uuid)"
+)
 KEYED = re.compile(
-    r"\b(id|\w+_id|code|mrn) = |\bpatient_id < |ROW\(sort_time, id\) < "
+    r"\b(id|\w+_id|code|mrn|name) = |\bpatient_id < |ROW\(sort_time, id\) < "
     r"|\bword (=|>=?|%>) |\bword, 3\)+ = |\blower\(mrn\) ~>=~ |birth_date\)::text, 7\)+ = "
 )
 """What bounds a read beside the facility: a key, a place in index order, or what a search looks for."""
@@ -71,7 +73,7 @@ OF_PARENT = re.compile(r"\b(id|\w+_id|code) = ")
 """What bounds a read of somebody's rows, or of a catalogue: a place in the order of a facility's rows does not."""
 ONE_ROW = "policy_proof"
 """A table that is read whole, once for each statement."""
-OF_ALL = {"lab_test", "medication", "name_word", "patient", "patient_identifier", "patient_name", "provider"}
+OF_ALL = {"copy", "lab_test", "medication", "name_word", "patient", "patient_identifier", "patient_name", "provider"}
 """Tables without a facility: catalogues, and people, who are seen through what has one."""
 BY_ITSELF = re.compile(r"(?<!_)\bid = ")
 """A row by its primary key, which no facility can narrow."""

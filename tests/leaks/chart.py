@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from db.notes_schema import COLLECTIONS, Collection
+from db.notes_schema import COLLECTIONS, DIGEST, Collection
 from db.policy import Phi
 from db.settings import Settings
 from db.stores import Stores
@@ -109,7 +109,8 @@ class Chart:
 
     async def _row(self, database: str, table: str, columns: Sequence[asyncpg.Record]) -> None:
         """One row of a table, or one of each kind of identifier."""
-        self.ids.setdefault(table, clinical_id() if _kind_of(columns, "id") == "CLINICAL" else uuid4())
+        clinical_row = "CLINICAL" in (_kind_of(columns, "id"), _kind_of(columns, "result_id"))
+        self.ids.setdefault(table, clinical_id() if clinical_row else uuid4())
         for position, kind in enumerate(IDENTIFIER_KINDS if table == "patient_identifier" else [None]):
             given = self._given(table) | {"position": position} | ({"kind": kind.value} if kind else {})
             row = {one["column_name"]: _value(self, one, kind) for one in columns if one["kind"] != "NONE"}
@@ -221,6 +222,8 @@ def _built(collection: Collection, schema: Mapping[str, Any], path: str, inherit
     name = type_ if isinstance(type_, str) else type_[0]
     if name == "array":
         inside = f"{path}[]"
+        if "items" not in schema:
+            return [concept()]
         if schema["items"]["bsonType"] == "string" and path.endswith("security"):
             return []
         return [_built(collection, schema["items"], inside, kind)]
@@ -234,6 +237,10 @@ def _built(collection: Collection, schema: Mapping[str, Any], path: str, inherit
         return concept() | {"measure": concept(), "detailString": TEXT[Phi.CLINICAL]} | days
     if name == "date":
         return INSTANT if kind else datetime(2020, 1, 1, tzinfo=UTC)
+    if name == "int":
+        return 1
+    if schema is DIGEST:
+        return "0" * 64
     if "pattern" in schema:
         return str(clinical_id() if kind is Phi.CLINICAL else uuid4())
     if kind is Phi.FREE_TEXT and collection.name == "clinical_notes":

@@ -72,10 +72,16 @@ async def test_every_protected_column_holds_a_canary(chart: Chart, database: str
                     assert any(SIGN.search(str(row[one["column_name"]])) for row in rows), at
 
 
+NOT_TEXTUAL_PATHS = {"signatures[].digest"}
+"""Paths that can hold no canary: a digest."""
+
+
 @pytest.mark.parametrize("collection", COLLECTIONS, ids=lambda one: one.name)
 async def test_every_protected_path_holds_a_canary(chart: Chart, collection: Any) -> None:
     [document] = await chart.stores.notes.worker_find(collection, {"metadata.patient_id": str(chart.patient)})
     for path, kind in collection.kinds.items():
+        if path in NOT_TEXTUAL_PATHS:
+            continue
         values: list[Any] = [document]
         for name in path.split("."):
             values = [one[name.removesuffix("[]")] for one in values]

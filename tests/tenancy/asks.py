@@ -64,7 +64,7 @@ SHARED = {"LabTest", "Medication", "ResearchDataset", "ResearchDatasetVersion"}
 """Catalogues and aggregates without patients: every facility sees the same."""
 
 
-OF_THEIR_SUBJECT = {"Query.imagingUpload"}
+OF_THEIR_SUBJECT = {"Query.imagingUpload", "ImagingUpload.study"}
 """Roots that show somebody's own alone, wherever others are: tests/writes/test_imaging_writes.py."""
 
 

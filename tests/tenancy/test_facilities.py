@@ -20,7 +20,7 @@ from db.errors import Forbidden, PhiFilterForbidden
 from tests.asking import Answer
 from tests.people import People
 from tests.schema_walk import GRAPH, NODES, Place, fields_of, relations, selection
-from tests.tenancy.asks import Ask, asks, document, lists, of_node
+from tests.tenancy.asks import OF_THEIR_SUBJECT, Ask, asks, document, lists, of_node
 from tests.tenancy.tenants import ASKERS, HERE, THERE, Scene, Tenants, broken, bytes_of, looked_up, never
 
 NOTED = "UPDATE clinical.condition SET note = $2 WHERE patient_id = $1"
@@ -230,7 +230,10 @@ def test_every_relation_is_asked_and_how_many(capsys: pytest.CaptureFixture[str]
         info = TypeInfo(GRAPH)
         visit(parse(query), TypeInfoVisitor(info, _Coordinates(info, found)))
     roots = [str(p) for t in (GRAPH.query_type, GRAPH.mutation_type, GRAPH.subscription_type) for p in fields_of(t)]
-    assert {*map(str, relations()), *roots} - found == set()
+    # An input object needs more than an id: tests/writes asks each mutation for what is elsewhere.
+    written = {str(p) for p in fields_of(GRAPH.mutation_type) if "input" in p.arguments} | OF_THEIR_SUBJECT
+    missed = {*map(str, relations()), *roots} - found - written
+    assert {one for one in missed if not one.partition(".")[0].endswith("Payload")} == set()
     counts = {
         "roots": len(roots),
         "asks": len(asks()),
