@@ -13,11 +13,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from db import settings
+from db.archive import Archive
 from db.errors import SettingsError
 from db.stores import Stores
+from workers.sweep import TIMEOUT_S as SWEEP_TIMEOUT_S
 from workers.sync.export import EXPORTS, Export, export_to
 from workers.sync.following import Bell, Consumer, follow, rebuild
-from workers.sync.retention import keep_tidy
+from workers.sync.passes import keep, passes
 from workers.sync.rollup import Rollup
 from workers.sync.series import Series
 from workers.sync.summaries import Summaries
@@ -36,20 +38,22 @@ TIMEOUT_S = 30.0
 async def sync(configured: settings.Settings, names: Sequence[str]) -> None:
     """Keeps the copies of these consumers until it is cancelled."""
     stores, bell = Stores(replace(configured, store_timeout_s=TIMEOUT_S)), Bell()
+    archive = Archive("archive", configured.archive_url, SWEEP_TIMEOUT_S)
     consumers: list[Consumer] = []
     try:
         consumers += [_consumer(name, configured, stores) for name in names]
         async with asyncio.TaskGroup() as tasks:
             for store in (stores.clinical, stores.vitals):
                 tasks.create_task(bell.hear(store))
-            for store in (stores.clinical, stores.imaging, stores.vitals):
-                tasks.create_task(keep_tidy(store))
+            for one in passes(stores, archive):
+                tasks.create_task(keep(one))
             for consumer in consumers:
                 tasks.create_task(follow(consumer, bell))
     finally:
         for consumer in consumers:
             if isinstance(consumer, Export):
                 await consumer.close()
+        await archive.close()
         await stores.close()
 
 

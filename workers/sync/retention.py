@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from datetime import timedelta
 
-from db.errors import StoreError
 from db.feed import Feed
-from db.lease import lease
 from db.postgres import Postgres
 
-PASS_S = 3600.0
-"""Seconds between two passes."""
 EVENTS_KEPT = timedelta(days=2)
 """How long events stay after the end of their day, for who was away; longer where a consumer is behind."""
 KEYS_KEPT = timedelta(days=30)
@@ -44,14 +38,3 @@ async def tidy(postgres: Postgres) -> tuple[int, int]:
     while count := (await postgres.worker_fetch(FORGET_KEYS, KEYS_KEPT, KEYS_MAX))[0][0]:
         forgotten += count
     return dropped, forgotten
-
-
-async def keep_tidy(postgres: Postgres) -> None:
-    """A pass each hour, of one process at a time, until it is cancelled."""
-    while True:
-        try:
-            async with lease(postgres, "retention"):
-                await tidy(postgres)
-        except StoreError as error:
-            print(f"sync retention: {error.message}", file=sys.stderr, flush=True)
-        await asyncio.sleep(PASS_S)
