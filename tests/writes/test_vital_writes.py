@@ -17,6 +17,8 @@ from db.context import prove, role_password, sign
 from db.errors import Forbidden, LimitExceeded
 from db.postgres import login_url
 from tests.asking import Answer, Graph
+from tests.people import People
+from tests.writes.test_write import opened
 
 RECORD = """
 mutation ($input: RecordVitalsInput!) {
@@ -26,7 +28,6 @@ mutation ($input: RecordVitalsInput!) {
     userErrors { code field }
   }
 }"""
-PATIENTS = "{ patients(first: 5) { nodes { id encounters(first: 1) { nodes { id } } } } }"
 HEART_RATE, NOON = "8867-4", datetime(2026, 3, 4, 12, tzinfo=UTC)
 EVENTS = """
 SELECT facility_id, row_keys, since, until FROM feed.event
@@ -75,7 +76,11 @@ async def fetched(graph: Graph, sql: str, *args: object) -> Sequence[tuple[Any, 
 @pytest.fixture(scope="module")
 async def patients(graph: Graph) -> list[dict[str, Any]]:
     """Patients of the first facility with an encounter each."""
-    return (await graph.ask(PATIENTS)).data["patients"]["nodes"]
+    made: list[dict[str, Any]] = []
+    for _ in range(2):
+        patient = f"Patient/{await People(graph.stores).patient(graph.facilities[0].id)}"
+        made.append({"id": patient, "encounters": {"nodes": [await opened(graph, patient)]}})
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +211,7 @@ async def test_another_facilitys_patient_and_encounter_do_not_exist(
 
 async def test_a_device_of_this_name_elsewhere_is_another_one(graph: Graph, patient: str, device: str) -> None:
     await graph.ask(RECORD, input=batch(patient, device, reading(1)))
-    theirs = (await graph.ask(PATIENTS, facility=1)).data["patients"]["nodes"][0]["id"]
+    theirs = f"Patient/{await People(graph.stores).patient(graph.facilities[1].id)}"
     assert came_to(await graph.ask(RECORD, facility=1, input=batch(theirs, device, reading(1, 70)))) == (1, 0, [])
 
 
