@@ -15,7 +15,7 @@ from tests.differential.documents import DRAWN, coordinates, documents
 from tests.differential.faults import field_at
 from tests.schema_walk import GRAPH, NODES
 
-DOCUMENTS = 500
+DOCUMENTS = 900
 VALUES = Values(
     {kind: [f"{kind}/{UNKNOWN}"] for kind in sorted(NODES)},
     {},
