@@ -5,7 +5,6 @@ A document as db/notes_schema.py has it under PATIENT_SUMMARIES.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import SimpleNamespace
@@ -192,33 +191,24 @@ async def chart_summaries(sources: Sources, keys: Sequence[Key]) -> Mapping[Key,
     charts = [key[0] for key in made], [key[1] for key in made]
     if not made:
         return made
-    (conditions, medications, allergies, encounters, results), readings, plans = await asyncio.gather(
-        asyncio.gather(
-            _rows(sources, CONDITIONS, *charts, ENTRIES_MAX),
-            _rows(sources, MEDICATIONS, *charts, ENTRIES_MAX),
-            _rows(sources, ALLERGIES, *charts, ENTRIES_MAX),
-            _rows(sources, ENCOUNTERS, *charts, ENCOUNTERS_MAX),
-            _rows(sources, RESULTS, *charts, ENTRIES_MAX * 2),
-        ),
-        sources.vitals(vital_sign.LATEST_VITAL_SIGNS_OF_CHARTS, *charts),
-        sources.care_plans(charts[1]),
-    )
-    for key, row in conditions:
+    for key, row in await _rows(sources, CONDITIONS, *charts, ENTRIES_MAX):
         made[key]["active_conditions"].append(_entry(row, "code") | {"onset": row.onset})
-    for key, row in medications:
+    for key, row in await _rows(sources, MEDICATIONS, *charts, ENTRIES_MAX):
         made[key]["active_medications"].append(_entry(row, "medication") | {"authored_on": row.authored_on})
-    for key, row in allergies:
+    for key, row in await _rows(sources, ALLERGIES, *charts, ENTRIES_MAX):
         made[key]["allergies"].append(_entry(row, "code") | {"criticality": row.criticality})
-    for key, row in encounters:
+    for key, row in await _rows(sources, ENCOUNTERS, *charts, ENCOUNTERS_MAX):
         made[key]["last_encounters"].append(_encounter(row))
-    for key, row in results:
+    for key, row in await _rows(sources, RESULTS, *charts, ENTRIES_MAX * 2):
         made[key]["latest_results"].append(_result(row))
-    for facility_id, patient_id, as_of, *values in readings:
+    for facility_id, patient_id, as_of, *values in await sources.vitals(
+        vital_sign.LATEST_VITAL_SIGNS_OF_CHARTS, *charts
+    ):
         summary = made[facility_id, patient_id]
         summary["as_of"] = min(summary["as_of"], as_of)
         if values[0] is not None:
             summary["latest_vitals"].append(_vital_sign(_named(vital_sign.LATEST_VITAL_SIGNS_OF_CHARTS, values)))
-    for plan in plans:
+    for plan in await sources.care_plans(charts[1]):
         key = UUID(plan["metadata"]["facility_id"]), UUID(plan["metadata"]["patient_id"])
         if key in made:
             made[key]["care_plans"].append(_care_plan(plan))
