@@ -11,14 +11,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, LiteralString, TypeAlias, TypeVar
+from typing import Any, LiteralString, TypeAlias
 from uuid import UUID
 
 from db.errors import StoreConflict
 from db.transaction import Transaction
 from loaders.reader import Reader, Writable
-
-T = TypeVar("T")
 
 ATTEMPTS = 4
 """Times that a transaction is begun which the server gives up for another's sake."""

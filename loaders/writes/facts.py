@@ -10,7 +10,7 @@ from typing import Any, LiteralString, TypeAlias
 from uuid import UUID
 
 from db.transaction import Transaction
-from loaders.write import Code, Moment, Refusal, check_version, lock_chart, not_found
+from loaders.write import Code, Moment, Refusal, lock_chart, not_found, row_for_update
 
 Columns: TypeAlias = Mapping[str, Any]
 """Values of a row by column; a Moment stands for its text."""
@@ -56,11 +56,7 @@ async def locked(
     if not owners:
         raise not_found("id")
     await lock_chart(writing, owners[0]["patient_id"])
-    rows = await writing.fetch(row, id)
-    if not rows:
-        raise not_found("id")
-    check_version(version, rows[0]["version"])
-    return dict(rows[0])
+    return dict(await row_for_update(writing, row, id, version))
 
 
 def stays(status: str | None) -> None:

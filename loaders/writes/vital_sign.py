@@ -35,6 +35,7 @@ GIVEN = """unnest($1::uuid[], $2::text[], $3::bigint[], $4::uuid[], $5::uuid[], 
 """Readings as arrays, in the order of Reading; `place` counts from 1."""
 
 # One statement, so that one snapshot of the ledger decides; whoever has a row of it first lets the others wait.
+# Rows are inserted, and so returned, in the order given, whatever way the planner joins them.
 RECORD_READINGS = f"""/* record_readings */
 WITH given AS MATERIALIZED (
     SELECT * FROM {GIVEN}
@@ -57,6 +58,7 @@ WITH given AS MATERIALIZED (
     LEFT JOIN touched
         ON (touched.facility_id, touched.device_id, block) = (given.facility_id, given.device_id, sequence >> 16)
     WHERE given.device_id IS NULL OR NOT before @> sequence
+    ORDER BY place
     RETURNING facility_id, patient_id, id, sort_time
 )
 SELECT ids, ARRAY(

@@ -96,9 +96,11 @@ async def test_answers_are_the_same(pooled: Settings, graph: Graph) -> None:
     answers = await asyncio.gather(*(behind.ask(PATIENTS, profile) for profile in profiles))
     await stores.close()
     for profile, answer in zip(profiles, answers, strict=True):
-        assert answer.errors == []
+        direct = await graph.ask(PATIENTS, profile)
         assert answer.data["patients"]["nodes"]
-        assert answer.data == (await graph.ask(PATIENTS, profile)).data
+        assert answer.data == direct.data
+        # Charts that other tests have closed are refused behind the pooler as they are without it.
+        assert answer.errors == direct.errors
 
 
 async def test_statements_stay_prepared_where_the_pooler_keeps_them(pooled: Settings) -> None:

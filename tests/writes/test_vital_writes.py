@@ -16,6 +16,7 @@ from db.caller import Profile
 from db.context import prove, role_password, sign
 from db.errors import Forbidden, LimitExceeded
 from db.postgres import login_url
+from loaders.writes.vital_sign import Reading, record
 from tests.asking import Answer, Graph
 from tests.people import People
 from tests.writes.test_write import opened
@@ -106,6 +107,40 @@ async def test_what_is_recorded_is_answered_as_it_is_read(graph: Graph, patient:
     assert pressure["effectiveDateTime"] == "2026-03-04T12:00:01+00:00"
     again = await graph.ask("query ($id: ID!) { node(id: $id) { id } }", id=rate["id"])
     assert again.data["node"]["id"] == rate["id"]
+
+
+@pytest.mark.parametrize("plan", ["SET enable_hashjoin = on", "SET enable_hashjoin = off"])
+async def test_readings_come_back_in_the_order_given(graph: Graph, patient: str, device: str, plan: str) -> None:
+    """Whatever way the planner joins them to the ledger."""
+    facility, people = graph.facilities[0].id, UUID(patient.removeprefix("Patient/"))
+    order = [n * 37 % 61 for n in range(61)]
+    given = [
+        Reading(
+            facility,
+            device,
+            n << 14,
+            people,
+            None,
+            "final",
+            HEART_RATE,
+            None,
+            str(n),
+            "/min",
+            "/min",
+            NOON.isoformat(),
+            NOON,
+        )
+        for n in order
+    ]
+    role, secret = "caregraph_worker", graph.settings.secret
+    connection = await asyncpg.connect(login_url(graph.settings.vitals_url, role, role_password(secret, role)))
+    try:
+        await connection.execute(plan)
+        ids = (await record(connection.fetch, given)).ids
+        values = dict(await connection.fetch("SELECT id, value FROM vitals.vital_sign WHERE device_id = $1", device))
+    finally:
+        await connection.close()
+    assert [int(values[id]) for id in ids] == order
 
 
 async def test_a_sequence_is_recorded_once_whatever_the_key(graph: Graph, patient: str, device: str) -> None:
