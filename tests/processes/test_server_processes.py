@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +88,10 @@ def listening(pid: int) -> None:
     """Waits until a process listens on some port: of two on one port a request can't tell which one answers."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
-        sockets = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()}
+        sockets: set[str] = set()
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                sockets.add(os.readlink(entry))
         lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
         if any(fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets for fields in map(str.split, lines)):
             return
