@@ -33,7 +33,7 @@ from tests.warehouse.conftest import caller
 from tests.warehouse.network import DAY, FACILITIES, MORE_ENCOUNTERS, PATIENTS, Person
 from workers.disclosure import THRESHOLD
 from workers.embedded.stores import Stores as Embedded
-from workers.research import DATASETS, POPULATION_CELLS, Dataset, extract, publish
+from workers.research.aggregates import DATASETS, POPULATION_CELLS, Dataset, extract, publish
 
 QUERY = """query {
   researchDatasets(first: 50) {

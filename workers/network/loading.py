@@ -24,7 +24,7 @@ from workers.network.files import write_network
 from workers.network.resource import AS_OF
 from workers.network.simulation import SimulationFailed, simulate
 from workers.network.stays import ADDENDUM
-from workers.research import extract
+from workers.research.aggregates import extract
 from workers.rollup import rollup
 from workers.summarize import summarize
 
