@@ -18,6 +18,9 @@ AUDIT = "caregraph_audit"
 EXPORT = "caregraph_export"
 """Login of the export: may ask for rows before and after changes that the feed has (feed.changes), and nothing else."""
 
+RESEARCH = "caregraph_research"
+"""Login of extractions for research: of one project at a time what its approval leaves, and the vault of its ids."""
+
 WRITER = "caregraph_writer"
 """What every writer role is a member of."""
 
@@ -34,7 +37,7 @@ GROUP_ROLES = {
 
 def ddl(secret: bytes) -> list[str]:
     """Statements that make every role, and give each login its password; safe to run again."""
-    logins = [WORKER, AUDIT, EXPORT, *(f"caregraph_{profile.value}" for profile in Profile)]
+    logins = [WORKER, AUDIT, EXPORT, RESEARCH, *(f"caregraph_{profile.value}" for profile in Profile)]
     statements = [_create(role, attributes) for role, attributes in GROUP_ROLES.items()]
     for role in logins:
         statements.append(_create(role, "LOGIN"))
@@ -42,6 +45,7 @@ def ddl(secret: bytes) -> list[str]:
     statements += [f"ALTER ROLE caregraph_{p.value} SET search_path = {p.value}" for p in Profile]
     # A loader's statement names the views of whoever asks; sent by a worker, it finds the tables themselves.
     statements.append(f"ALTER ROLE {WORKER} SET search_path = clinical, imaging, vitals, public")
+    statements.append(f"ALTER ROLE {RESEARCH} SET search_path = clinical, imaging, vitals, public")
     for profile in Profile:
         statements.append(_create(writer_of(profile), "NOLOGIN"))
         statements.append(f"GRANT {WRITER} TO {writer_of(profile)}")
