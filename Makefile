@@ -2,7 +2,7 @@
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: run demo-live test check schema bench bench-stores bench-ingest mutants lock
+.PHONY: run demo-live test check schema bench bench-stores bench-ingest bench-research mutants lock
 PYTHON ?= python3
 
 # The embedded stores, the demo network (not with DEMO=0) and the API; see README.md for the settings.
@@ -42,6 +42,10 @@ bench-stores: .venv/dev.stamp
 # Readings of devices that the ingest worker records in a second; ARGS="--rate 20000 --seconds 60".
 bench-ingest: .venv/dev.stamp
 	.venv/bin/python -m tests.bench.ingest $(ARGS)
+
+# A dataset for research from its request to its release: 100,000 patients; ARGS="--patients 20000 --chart-seconds 0".
+bench-research: .venv/dev.stamp
+	.venv/bin/python -m tests.bench.research $(ARGS)
 
 # Takes guards out, one at a time, and demands a red test; MUTANTS="--sample 6 --seed x" or names try some of them.
 mutants: .venv/dev.stamp

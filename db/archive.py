@@ -1,7 +1,7 @@
 """The archive: DICOM objects in S3 under `imaging/{facility_id}/{study}/{series}/{instance}.dcm`.
 
-A caller reaches nothing outside the prefix of the own facility, and only where the policy shows URLs. Processes use the
-`worker_…` methods, which see every facility.
+A caller reaches nothing outside the prefix of the own facility, and only where the policy shows URLs; and beside it the
+files of releases that the warehouse shows (db/release_files.py). Processes use the `worker_…` methods: they see all.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
+from uuid import UUID
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -23,11 +24,14 @@ from db.errors import Forbidden, StoreError, StoreUnavailable
 from db.guard import Guard
 from db.object_keys import PREFIX, facility_of, is_key_of
 from db.policy import Phi, shows
+from db.release_files import file_key
 from db.seen import Seen
 
 T = TypeVar("T")
 Record = Callable[[str, str], None]
 """Takes the store and the name of each request that is sent."""
+AskSees = Callable[[UUID], Awaitable[bool]]
+"""Tells whether a caller sees a release."""
 
 EXPIRES_MAX_S = 300
 """Seconds for which a presigned URL is good at most."""
@@ -106,9 +110,11 @@ class Archive:
         self._closing = AsyncExitStack()
         self._client: Any = None
 
-    def session(self, caller: Caller, record: Record, seen: Seen | None = None) -> Session:
-        """One caller's view of the archive; nothing is sent before its first read."""
-        return Session(self, caller, record, seen or Seen())
+    def session(
+        self, caller: Caller, record: Record, seen: Seen | None = None, ask_sees: AskSees | None = None
+    ) -> Session:
+        """One caller's view of the archive; nothing is sent before its first read. No release without `ask_sees`."""
+        return Session(self, caller, record, seen or Seen(), ask_sees)
 
     async def ready(self) -> None:
         """Returns when the server answers for the bucket. Raises StoreError."""
@@ -161,13 +167,20 @@ class Archive:
         return await self.run(ranged)
 
     async def _range(self, client: Any, key: str, start: int, end: int) -> bytes:
-        answer = await client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={start}-{end - 1}")
+        return await self._content(client, Key=key, Range=f"bytes={start}-{end - 1}")
+
+    async def _content(self, client: Any, **arguments: str) -> bytes:
+        answer = await client.get_object(Bucket=self.bucket, **arguments)
         async with answer["Body"] as body:
             return await body.read()
 
-    async def worker_put(self, key: str, content: bytes) -> None:
+    async def worker_put(self, key: str, content: bytes, content_type: str = "application/dicom") -> None:
         """Stores an object; an object of the same key is replaced."""
-        await self.call("put_object", Key=key, Body=content, ContentType="application/dicom")
+        await self.call("put_object", Key=key, Body=content, ContentType=content_type)
+
+    async def worker_get(self, key: str) -> bytes | None:
+        """An object, whole; None when there is none."""
+        return await self.run(lambda client: self._content(client, Key=key))
 
     async def worker_head(self, key: str) -> Stored | None:
         """What the server says of an object; None when there is none."""
@@ -277,7 +290,8 @@ class Archive:
 class Session:
     """One caller's reads, inside the caller's facility."""
 
-    def __init__(self, archive: Archive, caller: Caller, record: Record, seen: Seen) -> None:
+    def __init__(self, archive: Archive, caller: Caller, record: Record, seen: Seen, ask_sees: AskSees | None) -> None:
+        self._ask_sees = ask_sees
         self.archive = archive
         self.caller = caller
         self.record = record
@@ -292,11 +306,26 @@ class Session:
         The URL is made without the server, but whether the server answers is asked once for each request, so that
         nobody is sent to a dead store. Raises Forbidden for another facility's key, StoreError for a dead store.
         """
-        if not 1 <= expires_s <= EXPIRES_MAX_S:
-            raise ValueError(f"A presigned URL is good for 1 to {EXPIRES_MAX_S} seconds.")
+        _check_expiry(expires_s)
         self._check(key)
         if not self.shown:
             return None
+        return await self._presigned(key, expires_s)
+
+    async def presigned_release(
+        self, release_id: UUID, files: Sequence[tuple[str, int]], expires_s: int
+    ) -> Sequence[str | None]:
+        """URLs that read files (table, partition) of a release for up to EXPIRES_MAX_S seconds.
+
+        None where the warehouse does not show the release to the caller. What is in it is not PHI of the kind URL: the
+        release is what the project may have. Raises StoreError.
+        """
+        _check_expiry(expires_s)
+        if self._ask_sees is None or not await self._ask_sees(release_id):
+            return [None] * len(files)
+        return [await self._presigned(file_key(release_id, *file), expires_s) for file in files]
+
+    async def _presigned(self, key: str, expires_s: int) -> str:
         await self._answering()
         self.seen.presigned += 1
         return await self.archive.presign("get_object", expires_s, Key=key)
@@ -336,6 +365,11 @@ class Session:
                 self._failed = error
                 raise
             self._answers = True
+
+
+def _check_expiry(expires_s: int) -> None:
+    if not 1 <= expires_s <= EXPIRES_MAX_S:
+        raise ValueError(f"A presigned URL is good for 1 to {EXPIRES_MAX_S} seconds.")
 
 
 async def _bucket_exists(client: Any, bucket: str) -> bool:

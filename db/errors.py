@@ -9,6 +9,7 @@ AppError
   LimitError      RateLimited, Overloaded, DeadlineExceeded, SlowConsumer, LimitExceeded, CostLimitExceeded
   AuditUnavailable
   Stale
+  BudgetExhausted
   SettingsError   (start-up only)
 
 The docstring is the default message; the class name in capitals is the stable code. No value of a patient ever
@@ -77,6 +78,10 @@ class ConstraintViolated(StoreError):
 
 class Stale(AppError):
     """The copy is older than the caller allows, and its source can't be read in its place."""
+
+
+class BudgetExhausted(AppError):
+    """This answer costs more than is left of the project's privacy budget."""
 
 
 class AuditUnavailable(AppError):

@@ -18,6 +18,7 @@ from db import roles
 from db.context import pads
 from db.errors import SettingsError
 from db.policy import POLICY, VIEWS
+from db.queue import migrate_queue
 from db.views import Column, view_ddl
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -91,6 +92,8 @@ async def _migrate(connection: asyncpg.Connection, database: str, secret: bytes)
         row["name"]: row["sha256"] for row in await connection.fetch("SELECT name, sha256 FROM caregraph_migration")
     }
     applied: list[str] = []
+    if database == "clinical" and (queue := await migrate_queue(connection, done)):
+        applied.append(queue)
     for path in files(database, await _other_flavour(connection, done)):
         name, text = f"{path.parent.name}/{path.name}", path.read_text(encoding="utf-8")
         checksum = hashlib.sha256(text.encode()).hexdigest()

@@ -21,6 +21,7 @@ STORES_FILE = "stores.env"
 URL_SCHEMES = {
     "CAREGRAPH_CLINICAL_URL": ("postgresql", "postgres"),
     "CAREGRAPH_CLINICAL_DIRECT_URL": ("postgresql", "postgres"),
+    "CAREGRAPH_RESEARCH_URL": ("postgresql", "postgres"),
     "CAREGRAPH_IMAGING_URL": ("postgresql", "postgres"),
     "CAREGRAPH_VITALS_URL": ("postgresql", "postgres"),
     "CAREGRAPH_NOTES_URL": ("mongodb", "mongodb+srv"),
@@ -63,6 +64,10 @@ class Settings:
     """CAREGRAPH_CLINICAL_URL: owner's URL of the clinical database (roles of the profiles log in beside it)."""
     clinical_direct_url: str
     """CAREGRAPH_CLINICAL_DIRECT_URL: the same past a pooler, which audit and notifications can't go through."""
+    research_url: str
+    """CAREGRAPH_RESEARCH_URL: a replica of the clinical database that research reads, so that charts do not wait."""
+    research_mb_per_s: int
+    """CAREGRAPH_RESEARCH_MB_PER_S: megabytes that a worker of extractions reads in a second at most; 0: no bound."""
     imaging_url: str
     """CAREGRAPH_IMAGING_URL: the same for the imaging database."""
     vitals_url: str
@@ -121,6 +126,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         secret=_secret(values),
         clinical_url=_url(values, "CAREGRAPH_CLINICAL_URL"),
         clinical_direct_url=_direct_url(values),
+        research_url=_research_url(values),
+        research_mb_per_s=_integer(values, "CAREGRAPH_RESEARCH_MB_PER_S", 10, 0, 10_000),
         imaging_url=_url(values, "CAREGRAPH_IMAGING_URL"),
         vitals_url=_url(values, "CAREGRAPH_VITALS_URL"),
         notes_url=_url(values, "CAREGRAPH_NOTES_URL"),
@@ -180,6 +187,12 @@ def _direct_url(values: Mapping[str, str]) -> str:
     if _pooler(values, "CAREGRAPH_POOLER") is not Pooler.NONE:
         raise SettingsError(f"{name} must be set where CAREGRAPH_POOLER is: one session must keep its connection.")
     return _url(values, "CAREGRAPH_CLINICAL_URL")
+
+
+def _research_url(values: Mapping[str, str]) -> str:
+    """URL of the replica that research reads; without one it reads the clinical database itself."""
+    name = "CAREGRAPH_RESEARCH_URL"
+    return _url(values, name if values.get(name) else "CAREGRAPH_CLINICAL_URL")
 
 
 def _secret(values: Mapping[str, str]) -> bytes:

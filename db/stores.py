@@ -18,9 +18,12 @@ from db.live import Live
 from db.mongo import Mongo
 from db.places import Places
 from db.postgres import Postgres
+from db.research import Research
 from db.settings import Settings
 from db.warehouse import Warehouse
 
+RESEARCH_CONNECTIONS = 2
+"""Connections of one process for counts of cohorts: each may take seconds, and charts come first."""
 RETRY_AFTER_S = 1
 """Seconds after which a request that found no place may ask again."""
 
@@ -73,6 +76,7 @@ class Stores:
         self.clinical = _postgres("clinical", settings.clinical_url, settings, settings.clinical_direct_url)
         self.imaging = _postgres("imaging", settings.imaging_url, settings)
         self.vitals = _postgres("vitals", settings.vitals_url, settings)
+        self.research = Research(_for_research(settings))
         self.notes = Mongo("notes", settings.notes_url, timeout_s)
         self.archive = Archive("archive", settings.archive_url, timeout_s)
         self.warehouse = Warehouse("warehouse", settings.warehouse_url, timeout_s)
@@ -116,7 +120,8 @@ class Stores:
     async def close(self) -> None:
         """Closes every store, even when one fails to."""
         await self.live.close()
-        await asyncio.gather(*(store.close() for store in self._all), return_exceptions=True)
+        stores = (*self._all, self.research.postgres)
+        await asyncio.gather(*(store.close() for store in stores), return_exceptions=True)
 
     async def ready(self) -> Mapping[str, str | None]:
         """Each store's name with None when it answers, or with the code of what is wrong."""
@@ -152,3 +157,11 @@ class Stores:
 def _postgres(name: str, url: str, settings: Settings, direct_url: str | None = None) -> Postgres:
     timeout_s, connections_max, pooler = settings.store_timeout_s, settings.connections_max, settings.pooler
     return Postgres(name, url, settings.secret, timeout_s, connections_max, pooler, direct_url)
+
+
+def _for_research(settings: Settings) -> Postgres:
+    """A store of its own: a count that takes as long as a request may is none of the clinical database's failures."""
+    secret, pooler = settings.secret, settings.pooler
+    return Postgres(
+        "research", settings.research_url, secret, settings.request_deadline_s, RESEARCH_CONNECTIONS, pooler
+    )

@@ -1,7 +1,8 @@
 """Snowflake: research datasets and aggregates, over the connections of db.snowflake.
 
-Every caller reads through VISIBLE, which stands before each statement with the caller's profile and facility as bound
-parameters: loaders name `research_dataset`, `research_dataset_version`, `research_aggregate`, never the tables behind.
+Every caller reads through VISIBLE, which stands before each statement with the caller's profile, open projects and
+facility as bound parameters: loaders name `research_dataset`, `research_dataset_version`, `research_aggregate` and,
+of one release, `release_rows`, never the tables behind.
 """
 
 from __future__ import annotations
@@ -9,22 +10,26 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
+from uuid import UUID
 
 from db.caller import Caller
 from db.errors import SettingsError
 from db.guard import Guard
 from db.policy import Form, Phi, form
 from db.postgres import Record, statement_name
+from db.release_files import checked
 from db.settings import Settings
 
 if TYPE_CHECKING:
     from db.snowflake import Snowflake
 
 Row: TypeAlias = tuple[Any, ...]
+AskOpen: TypeAlias = Callable[[], Awaitable[Sequence[str]]]
+"""Tells what is open to a caller now: each as the id of a project, a space, and a method (db.research_method)."""
 
 MIGRATIONS = Path(__file__).with_name("migrations") / "warehouse"
 REAL_ONLY = "-- real server only"
@@ -46,9 +51,13 @@ VISIBLE = f"""WITH research_dataset AS (
     SELECT d.*
     FROM {STORED}dataset AS d
     JOIN {STORED}dataset_profile AS p ON p.dataset_id = d.id
-    WHERE p.profile = ?
+    WHERE p.profile = ? AND d.project_id IS NULL
+    UNION ALL
+    SELECT d.*
+    FROM {STORED}dataset AS d
+    WHERE d.project_id || ' ' || d.method IN (SELECT value::VARCHAR FROM TABLE(FLATTEN(input => PARSE_JSON(?))))
 ), research_dataset_version AS (
-    SELECT v.*
+    SELECT v.*, d.method
     FROM {STORED}dataset_version AS v
     JOIN research_dataset AS d ON d.id = v.dataset_id
 ), research_aggregate AS (
@@ -58,13 +67,20 @@ VISIBLE = f"""WITH research_dataset AS (
     WHERE (a.facility_id IS NULL OR a.facility_id = ?) AND ? = '{Form.SHOW.value}'
 )
 """
-"""What a caller may see: datasets of the profile (first parameter), their registered versions, and of those the cells
-of the caller's facility (second) and of the network, if the policy shows the profile clinical facts (third)."""
+"""What a caller may see: datasets of aggregates of the profile (first parameter), datasets of records of the projects
+that are open to the caller (second), their registered versions, and of those the cells of the caller's facility (third)
+and of the network, if the policy shows the profile clinical facts (fourth)."""
+SEEN_VERSION = "/* seen_version */ SELECT id FROM research_dataset_version WHERE id = ?"
 
 RECORDED = "SELECT name, sha256 FROM caregraph_migration"
 RECORD = """INSERT INTO caregraph_migration (name, sha256)
 SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM caregraph_migration WHERE name = ?)"""
 RECORDS = "CREATE TABLE IF NOT EXISTS caregraph_migration (name VARCHAR(200) NOT NULL, sha256 VARCHAR(64) NOT NULL)"
+
+
+def release_table(release_id: UUID, table: str) -> str:
+    """Where the rows of a release's table are. Raises ValueError for what is no name of a table."""
+    return f"{STORED}release_{release_id.hex}_{checked(table)}"
 
 
 def array(values: Sequence[object]) -> str:
@@ -84,13 +100,13 @@ class Warehouse:
         self._opening = asyncio.Lock()
         self._snowflake: Snowflake | None = None
 
-    def session(self, caller: Caller, record: Record) -> Session:
-        """What one caller may read."""
-        return Session(self, caller, record)
+    def session(self, caller: Caller, record: Record, ask_open: AskOpen | None = None) -> Session:
+        """What one caller may read; without `ask_open` no project is open to the caller."""
+        return Session(self, caller, record, ask_open)
 
     async def ready(self) -> None:
         """Returns when the warehouse answers and is migrated. Raises StoreError."""
-        await self.query(f"{VISIBLE}SELECT id FROM research_dataset LIMIT 0", ("", "", ""), again=True)
+        await self.query(f"{VISIBLE}SELECT id FROM research_dataset LIMIT 0", ("", "[]", "", ""), again=True)
 
     async def close(self) -> None:
         """Closes the idle connections."""
@@ -123,6 +139,11 @@ class Warehouse:
 
         return await self.guard.run(asked)
 
+    async def is_real(self) -> bool:
+        """Whether this is Snowflake itself: the embedded warehouse says of every session that its role is duckdb."""
+        [(role,)] = await self.worker_execute("SELECT CURRENT_ROLE()")
+        return str(role).lower() != "duckdb"
+
     async def _opened(self) -> Snowflake:
         async with self._opening:
             if self._snowflake is None:
@@ -133,21 +154,42 @@ class Warehouse:
 class Session:
     """One caller's reads."""
 
-    def __init__(self, warehouse: Warehouse, caller: Caller, record: Record) -> None:
+    def __init__(self, warehouse: Warehouse, caller: Caller, record: Record, ask_open: AskOpen | None) -> None:
         self._warehouse = warehouse
         self._caller = caller
         self._record = record
+        self._ask_open = ask_open
 
     async def fetch(self, sql: LiteralString, *params: object) -> Sequence[Row]:
         """Rows of one `/* name */ SELECT …` over what the caller may see. Raises StoreError."""
+        return await self._fetch("", sql, params)
+
+    async def fetch_release(self, version_id: UUID, table: str, sql: LiteralString, *params: object) -> Sequence[Row]:
+        """Rows of one statement that names `release_rows`: a table of a release, empty to who does not see it.
+
+        Raises StoreError, also where no release has such a table.
+        """
+        rows = f""", release_rows AS (
+    SELECT * FROM {release_table(version_id, table)} WHERE EXISTS (SELECT 1 FROM research_dataset_version WHERE id = ?)
+)
+"""
+        return await self._fetch(rows, sql, (str(version_id), *params))
+
+    async def sees(self, version_id: UUID) -> bool:
+        """Whether the caller sees a version of a dataset. Raises StoreError."""
+        return bool(await self.fetch(SEEN_VERSION, str(version_id)))
+
+    async def _fetch(self, more: str, sql: LiteralString, params: Sequence[object]) -> Sequence[Row]:
         name = statement_name(sql)
-        if STORED in sql:
+        if STORED in sql.lower():
             raise ValueError("A caller's statement reads what VISIBLE shows, not the tables behind it.")
+        caller = self._caller
+        opened = array(await self._ask_open() if self._ask_open else ())
         self._record(self._warehouse.name, name)
-        clinical = form(self._caller.profile, self._caller.purpose, Phi.CLINICAL).value
-        caller = (self._caller.profile.value, str(self._caller.facility_id), clinical)
+        clinical = form(caller.profile, caller.purpose, Phi.CLINICAL).value
+        visible = (caller.profile.value, opened, str(caller.facility_id), clinical)
         _, _, select = sql.partition("*/")
-        return await self._warehouse.query(f"/* {name} */ {VISIBLE}{select}", (*caller, *params), again=True)
+        return await self._warehouse.query(f"/* {name} */ {VISIBLE}{more}{select}", (*visible, *params), again=True)
 
 
 async def migrate_warehouse(configured: Settings) -> Sequence[str]:
@@ -165,7 +207,7 @@ async def migrate_warehouse(configured: Settings) -> Sequence[str]:
 async def _migrate(warehouse: Warehouse) -> Sequence[str]:
     await warehouse.worker_execute(RECORDS)
     done = {str(name): str(sha256) for name, sha256 in await warehouse.worker_execute(RECORDED)}
-    real = await _is_real(warehouse)
+    real = await warehouse.is_real()
     applied: list[str] = []
     for path in sorted(MIGRATIONS.glob("*.sql")):
         text = path.read_text(encoding="utf-8")
@@ -180,12 +222,6 @@ async def _migrate(warehouse: Warehouse) -> Sequence[str]:
             await warehouse.worker_execute(RECORD, path.name, checksum, path.name)
             applied.append(path.name)
     return applied
-
-
-async def _is_real(warehouse: Warehouse) -> bool:
-    """Whether this is Snowflake itself: the embedded warehouse says of every session that its role is duckdb."""
-    [(role,)] = await warehouse.worker_execute("SELECT CURRENT_ROLE()")
-    return str(role).lower() != "duckdb"
 
 
 def _login(url: str) -> dict[str, Any]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
 import resolvers.break_glass
 import resolvers.patient
 from graph.change import AFTER, Change
-from graph.datatype import FhirDateTime
+from graph.datatype import FhirDateTime, instant
 from graph.field import PAGE, REQUIRED, arg, field
 from loaders.element import GlobalId
 from resolvers.break_glass import MINUTES_MAX
@@ -19,16 +18,6 @@ if TYPE_CHECKING:
     from graph.patient import Patient
 
 ID = strawberry.ID
-
-
-def _instant(name: str) -> Callable[[Any], str | None]:
-    """Value function of a time in seconds; None where there is none."""
-
-    def value(row: Any) -> str | None:
-        time = getattr(row, name)
-        return time and time.isoformat(timespec="seconds")
-
-    return value
 
 
 @strawberry.type(description="Emergency access to one patient's chart, for purpose ETREAT")
@@ -42,13 +31,13 @@ class BreakGlassGrant:
     subject: str = field("Subject who broke the glass", phi=None)
     profile: str = field("Access profile of the subject", phi=None)
     reason: str = field("Reason that the subject gave", phi=None)
-    granted_at: FhirDateTime = field("When the glass was broken", phi=None, value=_instant("granted_at"))
-    expires_at: FhirDateTime = field("When the access ends by itself", phi=None, value=_instant("expires_at"))
+    granted_at: FhirDateTime = field("When the glass was broken", phi=None, value=instant("granted_at"))
+    expires_at: FhirDateTime = field("When the access ends by itself", phi=None, value=instant("expires_at"))
     closed_at: FhirDateTime | None = field(
-        "When a privacy officer ended the access", phi=None, value=_instant("closed_at")
+        "When a privacy officer ended the access", phi=None, value=instant("closed_at")
     )
     reviewed_at: FhirDateTime | None = field(
-        "When a privacy officer reviewed the grant", phi=None, value=_instant("reviewed_at")
+        "When a privacy officer reviewed the grant", phi=None, value=instant("reviewed_at")
     )
     reviewed_by: str | None = field("Subject of the reviewing privacy officer", phi=None)
     review: str | None = field("What the review found", phi=None)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import NewType
+from typing import Any, NewType
 
 import strawberry
 from graphql import FloatValueNode, IntValueNode, StringValueNode, ValueNode
@@ -17,6 +17,17 @@ from loaders.element import Listed, Member
 
 FhirDate = NewType("FhirDate", str)
 FhirDateTime = NewType("FhirDateTime", str)
+
+
+def instant(name: str) -> Callable[[Any], str | None]:
+    """Value function of a time in seconds; None where there is none."""
+
+    def value(row: Any) -> str | None:
+        time = getattr(row, name)
+        return time and time.isoformat(timespec="seconds")
+
+    return value
+
 
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?", re.ASCII)
 _DIGITS_MAX = 40

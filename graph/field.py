@@ -72,9 +72,9 @@ def _parts(type_: Any) -> Iterator[Any]:
 _enums: dict[type[Enum], Phi | None] = {}
 
 
-def enum(values: type[Enum], description: str, *, phi: Phi | None) -> None:
+def enum(values: type[Enum], description: str, *, phi: Phi | None, name: str | None = None) -> None:
     """Declares an enum whose values are given as arguments; like these it must say its PHI kind."""
-    strawberry.enum(values, description=description)
+    strawberry.enum(values, name=name, description=description)
     _enums[values] = phi
 
 

@@ -6,6 +6,7 @@ import strawberry
 
 import resolvers.changes
 import resolvers.jobs
+import resolvers.research_project
 from db.policy import Phi
 from graph.break_glass import BreakGlassSubscriptions
 from graph.change import AFTER, Change
@@ -14,6 +15,7 @@ from graph.facility import Department
 from graph.field import REQUIRED, arg, field
 from graph.node import Node
 from graph.patient import Patient
+from graph.research_project import ResearchExtraction
 from graph.vital_sign import VitalSign
 
 ID = strawberry.ID
@@ -57,8 +59,11 @@ class JobProgress(Change):
 
     id: strawberry.ID = field("Global id of what is worked on", phi=None)
     status: str = field("RUNNING or DONE", phi=None)
-    done: int = field("Parts that are done: objects that can be read again", phi=None)
-    total: int = field("Parts in all", phi=None)
+    done: int = field("Parts that are done: objects that can be read again, parts of a cohort", phi=None)
+    total: int = field("Parts in all; 0 before they are known", phi=None)
+    extraction: ResearchExtraction | None = field(
+        "Extraction as it is now, where it is one", phi=None, batch=resolvers.research_project.extraction
+    )
 
 
 @strawberry.type(description="What is told when it happens")
@@ -80,10 +85,11 @@ class Subscription(BreakGlassSubscriptions):
         streams=True,
     )
     job_progress: JobProgress = field(
-        "Progress of work that was asked for: the restore of an imaging study from cold storage",
+        "Progress of work that was asked for: the restore of an imaging study from cold storage, or an extraction for "
+        "research at its home facility",
         phi=None,
         root=resolvers.jobs.progress,
-        args=(arg("id", ID, "Global id of the imaging study", phi=None, default=REQUIRED), AFTER),
+        args=(arg("id", ID, "Global id of the imaging study or extraction", phi=None, default=REQUIRED), AFTER),
         streams=True,
     )
     ward_changed: WardChange = field(

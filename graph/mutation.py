@@ -15,6 +15,8 @@ from graph.writes.lab import LabMutations
 from graph.writes.medication import MedicationMutations
 from graph.writes.patient import PatientMutations
 from graph.writes.presence import PresenceMutations
+from graph.writes.research import ResearchMutations
+from graph.writes.research_request import ResearchRequestMutations
 from graph.writes.vital_sign import VitalSignMutations
 
 
@@ -31,6 +33,8 @@ class Mutation(
     NoteMutations,
     PatientMutations,
     PresenceMutations,
+    ResearchMutations,
+    ResearchRequestMutations,
     VitalSignMutations,
 ):
     """Carried out one after the other; each is a transaction of its own, and what is read after it sees it."""

@@ -18,7 +18,10 @@ import resolvers.imaging_study
 import resolvers.lab
 import resolvers.patient
 import resolvers.provider
+import resolvers.research_counts
 import resolvers.research_dataset
+import resolvers.research_project
+import resolvers.research_release
 import resolvers.sync_status
 from db.policy import Phi
 from graph.audit import ACTOR, REPORT, AccessEvent, Disclosure
@@ -39,7 +42,9 @@ from graph.mutation import Mutation
 from graph.node import Node
 from graph.patient import Patient, PatientMatchConnection
 from graph.provider import Provider
-from graph.research_dataset import ResearchDataset
+from graph.research_counts import COHORT, CohortCounts
+from graph.research_dataset import RELEASE, ResearchDataset, ResearchDatasetVersion
+from graph.research_project import ResearchExtraction, ResearchProject
 from graph.sync_status import SyncStatus
 from loaders.element import take
 from resolvers.context import Context
@@ -133,11 +138,37 @@ class Query:
         args=(arg("id", strawberry.ID, "Global id of the upload", phi=None, default=REQUIRED),),
     )
     research_datasets: Connection[ResearchDataset] | None = field(
-        "De-identified datasets of aggregates, newest first; their cells are clinical facts",
+        "De-identified datasets, newest first: of aggregates, and of records for members of their project",
         phi=None,
         root=resolvers.research_dataset.page,
         args=PAGE,
         weight=SEARCH_WEIGHT,
+    )
+    research_dataset: ResearchDatasetVersion | None = field(
+        "Release of a dataset: of a number, the newest up to a moment, or the newest",
+        phi=None,
+        root=resolvers.research_release.one,
+        args=RELEASE,
+    )
+    cohort: CohortCounts | None = field(
+        "Counts of a cohort for a project of the caller: noisy, and paid from its privacy budget",
+        phi=None,
+        root=resolvers.research_counts.cohort,
+        args=COHORT,
+    )
+    research_projects: Connection[ResearchProject] | None = field(
+        "Projects of research, newest first: to members their own, to privacy officers those of the facility and those "
+        "that ask for its records",
+        phi=None,
+        root=resolvers.research_project.page,
+        args=PAGE,
+    )
+    research_holdings: Connection[ResearchExtraction] | None = field(
+        "Published versions of datasets that hold a patient's records of the facility, newest first: for privacy "
+        "officers; who holds them are the members of their projects",
+        phi=None,
+        root=resolvers.research_project.held,
+        args=(arg("patient", strawberry.ID, "Global id of the patient", phi=None, default=REQUIRED), *PAGE),
     )
     break_glass_grants: Connection[BreakGlassGrant] | None = field(
         "Emergency accesses at the facility, newest first: for privacy officers",

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Hashable, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from uuid import UUID
 
 from aiodataloader import DataLoader
 
-from db.caller import Caller, Patients
+from db.caller import Caller, Patients, PurposeOfUse
 from db.live import Listener
 from db.note_writing import NoteWriting
 from db.postgres import AskPatients, Postgres, Session
+from db.research import Reading
 from db.seen import Seen
 from db.stores import ConsumerLag, Stores
 from db.transaction import Transaction, transaction
@@ -30,6 +32,13 @@ Writable: TypeAlias = Literal["clinical", "imaging", "vitals"]
 
 PATIENTS = """/* patients_of_caller */
 SELECT reached, denied, excepted, clearances FROM access.patients()"""
+
+OPEN_PROJECTS = """/* open_projects */
+SELECT p.id::text || ' ' || method AS opened
+FROM research_project AS p, unnest(p.methods) AS method
+WHERE p.id IN (SELECT access.research_open())
+    AND CASE method WHEN 'LIMITED' THEN p.data_use_expires >= current_date
+        WHEN 'TRUSTED' THEN p.irb_expires >= current_date ELSE true END"""
 
 
 class Reader:
@@ -58,8 +67,9 @@ class Reader:
             self.imaging = stores.imaging.session(caller, self._record, self.patients, self.seen)
             self.vitals = stores.vitals.session(caller, self._record, self.patients, self.seen)
         self.notes = stores.notes.session(caller, self._record, self.patients, self.seen)
-        self.archive = stores.archive.session(caller, self._record, self.seen)
-        self.warehouse = stores.warehouse.session(caller, self._record)
+        ask_open = _Open(self.clinical) if caller.purpose is PurposeOfUse.HRESCH else None
+        self.warehouse = stores.warehouse.session(caller, self._record, ask_open)
+        self.archive = stores.archive.session(caller, self._record, self.seen, self.warehouse.sees)
         self._joined: dict[Batch[Any, Any], _Joined[Any, Any]] = {}
         self._first: Reader | None = (beside._first or beside) if beside else None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -93,6 +103,13 @@ class Reader:
         self._joined.clear()
         for session in (self.clinical, self.imaging, self.vitals):
             await session.renew()
+
+    def research(self, project_id: UUID) -> AbstractAsyncContextManager[Reading]:
+        """A snapshot of what a project may read, past the caller's own rights: for counts that are masked.
+
+        Who asks has made sure that the caller may act for the project. Raises StoreError.
+        """
+        return self._stores.research.project(project_id, self._record)
 
     async def lags(self) -> Sequence[ConsumerLag]:
         """How far the copies of the stores are behind, whoever asks. Raises StoreError."""
@@ -153,6 +170,22 @@ class _Told:
             if self._patients is None:
                 self._patients = _patients(await self._clinical.fetch(PATIENTS))
             return self._patients
+
+
+class _Open:
+    """Methods of projects that are open to the caller, for the warehouse; asked once, as in `_Told`."""
+
+    def __init__(self, clinical: Session) -> None:
+        self._clinical = clinical
+        self._asking = asyncio.Lock()
+        self._opened: Sequence[str] | None = None
+
+    async def __call__(self) -> Sequence[str]:
+        """The projects. Raises StoreError."""
+        async with self._asking:
+            if self._opened is None:
+                self._opened = [row["opened"] for row in await self._clinical.fetch(OPEN_PROJECTS)]
+            return self._opened
 
 
 def _recorder(statements: Counter[tuple[str, str]]) -> Callable[[str, str], None]:

@@ -1,4 +1,7 @@
-"""Research datasets of the warehouse: their versions and published cells, and the cohort of a patient."""
+"""Research datasets of the warehouse: their versions and published cells, and the cohort of a patient.
+
+A dataset is of aggregates, or of records of a project: what its versions hold then is in loaders/research_release.py.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ LISTED = "(SELECT value::VARCHAR FROM TABLE(FLATTEN(input => PARSE_JSON(?))))"
 """Members of one parameter that db.warehouse.array made."""
 
 DATASET = "id, name, title, description, purpose, method, threshold, sort_time"
-VERSION = "id, dataset_id, version, sort_time, as_of, row_count, withheld_count, sha256"
+VERSION = "id, dataset_id, version, sort_time, as_of, row_count, withheld_count, sha256, method"
 
 RESEARCH_DATASETS = f"""/* research_datasets */
 SELECT {DATASET}
@@ -86,7 +89,10 @@ LAST_BAND = 90
 
 @dataclass(frozen=True, slots=True)
 class DatasetRow:
-    """One dataset, in the order of DATASET; no cell of it counts 1 to `threshold` - 1 patients."""
+    """One dataset, in the order of DATASET.
+
+    No cell of it counts 1 to `threshold` - 1 patients; of records, so many patients at least share what identifies.
+    """
 
     id: UUID
     name: str
@@ -110,6 +116,7 @@ class VersionRow:
     row_count: int
     withheld_count: int
     sha256: str
+    method: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +189,8 @@ def _dataset(row: Sequence[Any]) -> DatasetRow:
     return DatasetRow(UUID(row[0]), *row[1:])
 
 
-def _version(row: Sequence[Any]) -> VersionRow:
+def version_row(row: Sequence[Any]) -> VersionRow:
+    """A version of a row of VERSION."""
     return VersionRow(UUID(row[0]), UUID(row[1]), *row[2:])
 
 
@@ -191,7 +199,8 @@ def _before(page: TimePage) -> tuple[str, str, str]:
     return time, time, str(page.before_id)
 
 
-def _ids(ids: Iterable[UUID]) -> str:
+def ids_parameter(ids: Iterable[UUID]) -> str:
+    """Ids as the parameter of LISTED."""
     return array([str(each) for each in ids])
 
 
@@ -203,14 +212,14 @@ async def research_datasets(reader: Reader, page: TimePage) -> Sequence[DatasetR
 
 async def research_dataset_by_id(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, DatasetRow]:
     """Datasets by id."""
-    rows = await reader.warehouse.fetch(RESEARCH_DATASET_BY_ID, _ids(ids))
+    rows = await reader.warehouse.fetch(RESEARCH_DATASET_BY_ID, ids_parameter(ids))
     return {found.id: found for found in map(_dataset, rows)}
 
 
 async def version_by_id(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, VersionRow]:
     """Versions by id."""
-    rows = await reader.warehouse.fetch(VERSION_BY_ID, _ids(ids))
-    return {found.id: found for found in map(_version, rows)}
+    rows = await reader.warehouse.fetch(VERSION_BY_ID, ids_parameter(ids))
+    return {found.id: found for found in map(version_row, rows)}
 
 
 async def versions_of_datasets(
@@ -218,8 +227,8 @@ async def versions_of_datasets(
 ) -> Mapping[UUID, Sequence[VersionRow]]:
     """Versions of each dataset, newest first, one more than the page has."""
     found: dict[UUID, list[VersionRow]] = {dataset_id: [] for dataset_id in ids}
-    rows = await reader.warehouse.fetch(VERSIONS_OF_DATASETS, _ids(found), *_before(page), page.first + 1)
-    for version in map(_version, rows):
+    rows = await reader.warehouse.fetch(VERSIONS_OF_DATASETS, ids_parameter(found), *_before(page), page.first + 1)
+    for version in map(version_row, rows):
         found[version.dataset_id].append(version)
     return found
 
@@ -236,7 +245,7 @@ async def aggregates_of_versions(
     """Up to `limit` cells of each version after an ordinal, in the order of publication."""
     found: dict[UUID, list[AggregateRow]] = {version_id: [] for version_id in ids}
     filters = [value for each in (measures, codes) for value in (len(each or ()), array(each or ()))]
-    for row in await reader.warehouse.fetch(AGGREGATES_OF_VERSIONS, _ids(found), after, *filters, limit):
+    for row in await reader.warehouse.fetch(AGGREGATES_OF_VERSIONS, ids_parameter(found), after, *filters, limit):
         facility_id = UUID(row[3]) if row[3] else None
         found[UUID(row[0])].append(AggregateRow(row[1], row[2], facility_id, *row[4:]))
     return found

@@ -99,7 +99,8 @@ class Definition:
 
     def json(self) -> dict[str, Any]:
         """As it is stored."""
-        cohort = {name: value for name, value in asdict(self.cohort).items() if value not in (None, (), False)}
+        cohort = asdict(self.cohort)
+        cohort = {name: value for name, value in cohort.items() if value not in (None, ()) and value is not False}
         cohort |= {name: str(cohort[name]) for name in ("start", "end") if name in cohort}
         if self.cohort.facility_ids:
             cohort["facility_ids"] = [str(one) for one in self.cohort.facility_ids]

@@ -51,6 +51,7 @@ class Code(Enum):
     ALREADY_EXISTS = "ALREADY_EXISTS"
     ALLERGY = "ALLERGY"
     SLOT_TAKEN = "SLOT_TAKEN"
+    TOO_FEW = "TOO_FEW"
 
 
 @dataclass(frozen=True, slots=True)

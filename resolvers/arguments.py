@@ -71,6 +71,12 @@ def time_range(start: str | None, end: str | None) -> tuple[datetime, datetime]:
     return since, until
 
 
+def moment(argument: str, value: str) -> datetime:
+    """Last moment that a FHIR dateTime means: of a partial date that is the end of its period."""
+    first, after = _period(argument, value)
+    return first if first == after else after - timedelta(microseconds=1)
+
+
 def _period(argument: str, value: str) -> tuple[datetime, datetime]:
     """First instant of a FHIR dateTime, and the first after it."""
     match = _DATE_TIME.fullmatch(value)

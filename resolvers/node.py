@@ -30,6 +30,7 @@ from loaders.procedure import procedure_by_id
 from loaders.provider import provider_by_id
 from loaders.reader import Batch
 from loaders.research_dataset import research_dataset_by_id, version_by_id
+from loaders.research_project import extraction_by_id, project_by_id, reidentification_by_id, request_by_id
 from resolvers import vital_sign
 from resolvers.arguments import resource_id
 from resolvers.context import Context
@@ -62,6 +63,10 @@ BATCHES: Mapping[str, Batch[UUID, Any]] = {
     "ImagingStudy": imaging_study_by_id,
     "ResearchDataset": research_dataset_by_id,
     "ResearchDatasetVersion": version_by_id,
+    "ResearchDatasetRequest": request_by_id,
+    "ResearchExtraction": extraction_by_id,
+    "ResearchProject": project_by_id,
+    "ResearchReidentification": reidentification_by_id,
 }
 """Batch function of each type that implements Node."""
 
@@ -76,6 +81,10 @@ WITHOUT_CLINICAL = {
     "Medication",
     "Patient",
     "Provider",
+    "ResearchDatasetRequest",
+    "ResearchExtraction",
+    "ResearchProject",
+    "ResearchReidentification",
 }
 """Types whose existence says nothing clinical about a patient."""
 

@@ -82,6 +82,16 @@ class Given:
         """An id that must be given."""
         return self._needed(name, self.id(name, type_name))
 
+    def ids(self, name: str, type_name: str, maximum: int) -> list[UUID]:
+        """Keys of a list of ids, each once. Raises Refusal for a malformed one, and for too many."""
+        values = cast("Sequence[str]", self.get(name) or ())
+        if len(values) > maximum:
+            raise self.invalid(name, f"may have {maximum} entries at most")
+        try:
+            return list(dict.fromkeys(resource_id(name, value, type_name) for value in values))
+        except InvalidId:
+            raise self.invalid(name, f"must be ids of {type_name}") from None
+
     def one_of(self, name: str, allowed: Collection[str]) -> str | None:
         """A code of a value set; None where none was given. Raises Refusal naming the codes."""
         value = self.get(name)

@@ -28,7 +28,7 @@ async def apart(configured: Settings, label: str) -> Settings:
         urls[f"{name}_url"] = _renamed(url, f"{label}_{name}")
     bucket = label.replace("_", "-")  # S3 takes no underscore
     notes_url, archive_url = _renamed(configured.notes_url, label), _renamed(configured.archive_url, bucket)
-    urls["clinical_direct_url"] = urls["clinical_url"]
+    urls["clinical_direct_url"] = urls["research_url"] = urls["clinical_url"]
     own = replace(configured, notes_url=notes_url, archive_url=archive_url, **urls)
     await migrate_all(own)
     return own

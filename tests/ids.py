@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from db.notes_schema import CARE_PLANS, CLINICAL_NOTES, GOALS
 from loaders.reader import Reader
 from tests.asking import Graph
 from tests.people import FIRST_BYTES
+from tests.research.people import made
 
 VIEWS = {
     "AllergyIntolerance": "allergy_intolerance",
@@ -41,6 +43,13 @@ IMAGING_VIEWS = {
 """The same for the imaging database."""
 COLLECTIONS = {"CarePlan": CARE_PLANS, "ClinicalNote": CLINICAL_NOTES, "Goal": GOALS}
 """The same for MongoDB."""
+RESEARCH = {
+    "ResearchDatasetRequest": "research_dataset",
+    "ResearchExtraction": "research_extraction",
+    "ResearchProject": "research_project",
+    "ResearchReidentification": "research_reidentification",
+}
+"""Table of the clinical database for each type that privacy officers and members see; the network has none of them."""
 DATASETS = "{ researchDatasets(first: 100) { nodes { id versions { nodes { id } } } } }"
 
 
@@ -53,6 +62,8 @@ async def ids_of(graph: Graph, kind: str, facility: int = 0, limit: int = 1000) 
         facility_id = str(graph.facilities[facility].id)
         found = await graph.stores.notes.worker_find(COLLECTIONS[kind], {"metadata.facility_id": facility_id})
         return sorted(f"{kind}/{document['_id']}" for document in found)[:limit]
+    if kind in RESEARCH:
+        return await _of_research(graph, kind, facility, limit)
     if kind.startswith("ResearchDataset"):
         datasets = (await graph.ask(DATASETS, facility=facility)).data["researchDatasets"]["nodes"]
         versions = [version["id"] for dataset in datasets for version in dataset["versions"]["nodes"]]
@@ -69,3 +80,14 @@ async def ids_of(graph: Graph, kind: str, facility: int = 0, limit: int = 1000) 
         return [f"{kind}/{row[0]}" for row in rows if not str(row[0]).startswith(FIRST_BYTES)]
     finally:
         await reader.close()
+
+
+async def _of_research(graph: Graph, kind: str, facility: int, limit: int) -> Sequence[str]:
+    """Ids of a type at a project's home; where there is no project yet, of one that is made now."""
+    home, clinical = graph.facilities[facility].id, graph.stores.clinical
+    if not await clinical.worker_fetch("SELECT FROM clinical.research_reidentification WHERE facility_id = $1", home):
+        [patient] = await ids_of(graph, "Patient", facility, 1)
+        await made(graph.stores, home, UUID(patient.removeprefix("Patient/")))
+    sql = f"SELECT id FROM clinical.{RESEARCH[kind]} WHERE facility_id = $1 ORDER BY id LIMIT $2"
+    rows = await clinical.worker_fetch(sql, home, limit)  # pyright: ignore[reportArgumentType] - as above
+    return [f"{kind}/{row[0]}" for row in rows]

@@ -36,6 +36,7 @@ BAD = [
     ("CAREGRAPH_CLINICAL_DIRECT_URL", "http://127.0.0.1"),
     ("CAREGRAPH_ALLOWED_ORIGINS", "https://ehr.example.org/app"),
     ("CAREGRAPH_CLINICAL_URL", "mysql://u:p@127.0.0.1/x"),
+    ("CAREGRAPH_RESEARCH_URL", "http://127.0.0.1"),
     ("CAREGRAPH_CLINICAL_URL", "postgresql:///nohost"),
     ("CAREGRAPH_NOTES_URL", "mongodb://u:p@127.0.0.1:port/x"),
     ("CAREGRAPH_ARCHIVE_URL", "s3://bucket"),

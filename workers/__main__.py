@@ -23,7 +23,7 @@ WORKERS = {
     "ingest": "workers.ingest",
     "lifecycle": "workers.lifecycle",
     "sweep": "workers.sweep",
-    "research": "workers.research.aggregates",
+    "research": "workers.research.main",
     "audit": "workers.audit",
 }
 """Module of each name; it has `main(argv) -> int` and is imported only when asked for."""

@@ -48,8 +48,8 @@ def _serve(running: Stores, data: Path, port: int, started: float) -> None:
         _say("Loading the demo hospital network (the first time takes a few minutes) …")
         _finish(running, "demo", environ)
     api = _api(running, settings, environ)
-    beside = ["sync", *(["monitors"] if settings.demo_live else [])]
-    workers = [Child(python_program("workers", name, **environ), running.directory.pid_file(name)) for name in beside]
+    beside = [["sync"], ["research", "work"], *([["monitors"]] if settings.demo_live else [])]
+    workers = [Child(python_program("workers", *one, **environ), running.directory.pid_file(one[0])) for one in beside]
     processes = [*api, *workers]
     try:
         if not api[0].wait_until(lambda: http_status(port, "GET", "/healthz") == 200, API_TIMEOUT_S):

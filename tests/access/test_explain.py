@@ -23,6 +23,8 @@ from loaders.clinical_note import SCRUB_SEEDS_OF_PATIENTS
 from loaders.explain_access import EXPLAINED_FOR
 from loaders.page import FIRST_TIME, LAST_ID, LAST_TIME
 from loaders.patient import PATIENTS_BY_SEARCH
+from loaders.reader import OPEN_PROJECTS
+from loaders.research_project import HOLDINGS, REIDENTIFIED, RESEARCH_PROJECTS
 from loaders.vital_sign import TRENDS
 from tests.asking import Graph
 from tests.composing import QUESTIONS, composed
@@ -36,6 +38,10 @@ UNPLANNED = {
     PATIENTS_BY_SEARCH: "planned below",
     EXPLAINED_FOR: "privacy officers' alone; its body is EXPLAINED's",
     SCRUB_SEEDS_OF_PATIENTS: "for profiles that get scrubbed notes",
+    HOLDINGS: "privacy officers' alone, of one patient",
+    REIDENTIFIED: "privacy officers' alone, of a page of requests",
+    RESEARCH_PROJECTS.sql: "projects are few: it looks at all of them",
+    OPEN_PROJECTS: "likewise",
 }
 """Statements whose plans are not looked at here, and why."""
 PLANNED = [
@@ -73,8 +79,12 @@ OF_PARENT = re.compile(r"\b(id|\w+_id|code) = ")
 """What bounds a read of somebody's rows, or of a catalogue: a place in the order of a facility's rows does not."""
 ONE_ROW = "policy_proof"
 """A table that is read whole, once for each statement."""
-OF_ALL = {"copy", "lab_test", "medication", "name_word", "patient", "patient_identifier", "patient_name", "provider"}
-"""Tables without a facility: catalogues, and people, who are seen through what has one."""
+OF_ALL = {
+    *("copy", "lab_test", "medication", "name_word", "patient", "patient_identifier", "patient_name", "provider"),
+    *("research_charge", "research_dataset", "research_extraction", "research_facility", "research_member"),
+    *("research_project", "research_reidentification"),
+}
+"""Tables without a facility: catalogues, people, who are seen through what has one, and projects, which ask several."""
 BY_ITSELF = re.compile(r"(?<!_)\bid = ")
 """A row by its primary key, which no facility can narrow."""
 CALL = re.compile(r"access\.(context|facility_id)\(|current_setting\(")

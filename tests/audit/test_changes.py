@@ -35,6 +35,10 @@ UNWATCHED = {
     "note_text": "digests alone",
     "demo_load": "one row about the demo",
     "chart_presence": "who has a chart open in this minute: nothing of the patient's",
+    "code_descendant": "a catalogue",
+    "research_charge": "what counts of cohorts cost, and cells that are told; rows are added only",
+    "research_extraction": "how far a job is; who asked for it and who ended it, its own columns and the audit tell",
+    "research_partition": "a note of the machinery: numbers and digests",
 }
 """Tables under row-level security whose writes are not recorded, and why."""
 WATCHED = """

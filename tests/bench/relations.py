@@ -35,7 +35,7 @@ from resolvers.node import BATCHES
 from tests.asking import CURSOR_KEY, Graph
 from tests.conftest import MINUTES, POPULATION
 from tests.ids import ids_of
-from tests.relations.test_batching import ASKED_BY, RELATIONS
+from tests.relations.test_batching import RELATIONS, asker
 from tests.schema_walk import GRAPH
 from workers.demo import load as load_demo
 from workers.embedded.stores import stores
@@ -96,7 +96,7 @@ async def _called(graph: Graph, kind: str, relation: str, parents: Sequence[Any]
         one.python_name: REQUIRED[one.python_name] if one.default is UNSET else one.default
         for one in definition_of(declared).arguments
     }
-    caller = graph.caller(ASKED_BY[relation]) if relation in ASKED_BY else graph.caller()
+    caller = graph.caller(asker(kind, relation))
     reader = Reader(graph.stores, caller)
     try:
         await reader.patients()

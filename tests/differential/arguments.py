@@ -40,6 +40,20 @@ GOOD: Mapping[str, Sequence[Any]] = {
     "role": ["nurse", "physician"],
     "purpose": ["TREAT", "HPAYMT"],
     "subject": ["test-clinician"],
+    "project": [f"ResearchProject/{UNKNOWN}"],
+    "epsilon": [0.1, 1.0],
+    "sex": [["female"], ["male", "unknown"]],
+    "ageFrom": [0, 40],
+    "ageTo": [64, 90],
+    "facility": [[f"Facility/{UNKNOWN}"]],
+    "encounterClass": [["AMB"], ["IMP", "EMER"]],
+    "condition": [["http://snomed.info/sct|44054006"]],
+    "procedure": [["http://snomed.info/sct|387713003"]],
+    "medication": [["http://www.nlm.nih.gov/research/umls/rxnorm|6809"]],
+    "labResult": [["http://loinc.org|4548-4"]],
+    "withoutCondition": [["http://snomed.info/sct|73211009"]],
+    "below": [True, False],
+    "dimension": [["SEX"], ["SEX", "AGE_BAND"]],
 }
 """Values that are good everywhere; others are of the data."""
 BAD: Mapping[str, Sequence[Any]] = {
@@ -64,6 +78,13 @@ BAD: Mapping[str, Sequence[Any]] = {
     "role": ["nobody"],
     "purpose": ["NOTHING"],
     "subject": [""],
+    "project": ["ResearchProject/x", ""],
+    "epsilon": [0.0, -1.0, 100.0],
+    "sex": [["bogus"], []],
+    "ageFrom": [-1, 91],
+    "facility": [["x"]],
+    "condition": [["bogus"]],
+    "dimension": [[]],
 }
 """Values that are refused when they are used, or find nothing; of ids see `Values`."""
 RATHER: Mapping[str, int] = {"first": 70, "id": 100, "search": 40}
@@ -205,4 +226,5 @@ class Values:
 
 def _literal(value: Any, *, enum: bool) -> str:
     """A value as a document writes it."""
-    return value if enum and isinstance(value, str) else json.dumps(value)
+    written = json.dumps(value)
+    return written.replace('"', "") if enum else written

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LATE = ("snowflake.connector", "numpy", "aioboto3", "aiobotocore", "httpx")
-"""Drivers of the warehouse and of the archive, and the largest of what they import."""
+LATE = ("snowflake.connector", "numpy", "aioboto3", "aiobotocore", "httpx", "opendp", "polars")
+"""Drivers of the warehouse and of the archive, the largest of what they import, and what makes noise."""
 LOADED = "import sys, {module}; print(*(name for name in {names} if name in sys.modules))"
 
 

@@ -129,6 +129,7 @@ OF_THE_SESSION = {
 OF_THE_CALLER = {
     *("sees_all", "finds_all", "finds_denied", "clearance", "reached", "denied", "excepted", "opens"),
     *("finds_everybody", "charts_open", "apart"),
+    *("research_projects", "research_open", "research_proposed"),
     *("standings", "exchanges", "explained", "explained_for", "patients", "search_patients"),
 }
 """Tell whose records the verified caller may see, and why."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 from graphql import GraphQLField, GraphQLObjectType
 
-from db.caller import Profile
 from db.errors import CostLimitExceeded
 from tests.asking import Graph
 from tests.ids import ids_of
-from tests.relations.test_batching import ARGUMENTS, ASKED_BY, RELATIONS, selection
+from tests.relations.test_batching import ARGUMENTS, RELATIONS, asker, selection
 from tests.schema_walk import GRAPH
 
 BAD = {
@@ -47,7 +46,7 @@ async def test_bad_values_are_refused_by_name(graph: Graph, kind: str, relation:
     for value in values:
         query = f'{{ node(id: "{one}") {{ ... on {kind} {{ {relation}({argument}: {value}) {wanted} }} }} }}'
         try:
-            answer = await graph.ask(query, ASKED_BY.get(relation, Profile.CLINICIAN))
+            answer = await graph.ask(query, asker(kind, relation))
         except CostLimitExceeded:  # a page so large is too dear before it is too large
             assert argument == "first"
             assert int(value) > 1000

@@ -16,6 +16,24 @@ from tests.rules.test_sql import SEARCH, STATEMENTS, sql_of
 
 OF_NOBODY = {
     "patients_of_caller": "whose records may be read, not what is in them",
+    "research_budgets": "what a project may spend yet",
+    "open_projects": "what the caller may see of research, which is about nobody",
+    **dict.fromkeys(
+        (
+            "research_projects",
+            "research_project_by_id",
+            "facilities_of_research_projects",
+            "members_of_research_projects",
+            "research_request_by_id",
+            "requests_of_research_projects",
+            "research_extraction_by_id",
+            "extractions_of_research_projects",
+            "extractions_of_research_requests",
+            "research_reidentification_by_id",
+            "reidentifications_of_research_projects",
+        ),
+        "what researchers ask and are allowed; whom it is about, research_reidentified and research_holdings tell",
+    ),
     "department_by_id": "a place",
     "departments_of_facilities": "places",
     "facility_by_id": "a place",

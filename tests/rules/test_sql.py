@@ -15,6 +15,7 @@ import loaders.writes
 from db.context import role_password
 from db.policy import VIEWS, Form, Phi, View
 from db.postgres import login_url, statement_name
+from db.roles import RESEARCH
 from db.settings import Settings
 from loaders.facts import ByIdBatch, ChildrenBatch, NewestBatch
 from loaders.statement import Statement
@@ -30,9 +31,11 @@ WRITING = [
 ]
 DATABASES = {"imaging_study": "imaging", "lab_series": "vitals", "vital_sign": "vitals"}
 """Loader modules that do not read the clinical database."""
-OTHER_DIALECTS = {"research_dataset"}
+OTHER_DIALECTS = {"research_dataset", "research_release"}
 """Loader modules whose SQL is Snowflake's: tests/warehouse runs it."""
 SEARCH = {"patients_by_search"}
+FOR_RESEARCH = {"research_cohort", "research_cohort_count", "research_histogram"}
+"""Statements that the login of research sends, and nobody else can."""
 
 
 def found() -> Iterator[tuple[str, Statement | str]]:
@@ -61,7 +64,8 @@ def sql_of(statement: Statement | str, seen: View | None = None) -> str:
 
 
 WRITES = list(statements(WRITING))
-STATEMENTS = sorted(set(found()), key=lambda pair: statement_name(sql_of(pair[1])))
+ALL = sorted(set(found()), key=lambda pair: statement_name(sql_of(pair[1])))
+STATEMENTS = [pair for pair in ALL if statement_name(sql_of(pair[1])) not in FOR_RESEARCH]
 BATCHES = {
     f"{module.__name__}.{name}": value
     for module in MODULES
@@ -99,6 +103,19 @@ async def test_what_writes_prepares_as_a_writer(configured: Settings) -> None:
             await connection.close()
 
 
+async def test_what_research_reads_prepares_as_its_login(configured: Settings) -> None:
+    found = [sql_of(statement) for _, statement in ALL if statement_name(sql_of(statement)) in FOR_RESEARCH]
+    assert len(found) == len(FOR_RESEARCH)
+    connection = await asyncpg.connect(
+        login_url(configured.research_url, RESEARCH, role_password(configured.secret, RESEARCH))
+    )
+    try:
+        for sql in found:
+            await connection.prepare(sql)
+    finally:
+        await connection.close()
+
+
 @pytest.mark.parametrize("name", BATCHES)
 async def test_rows_take_the_columns_of_their_statement(configured: Settings, name: str) -> None:
     batch = BATCHES[name]
@@ -118,6 +135,6 @@ async def test_rows_take_the_columns_of_their_statement(configured: Settings, na
 
 
 def test_names_are_unique() -> None:
-    names = [statement_name(sql_of(statement)) for _, statement in [*STATEMENTS, *WRITES]]
+    names = [statement_name(sql_of(statement)) for _, statement in [*ALL, *WRITES]]
     assert len(names) == len(set(names))
     assert len(names) > 40

@@ -32,6 +32,7 @@ USUAL: Mapping[str, object] = {
 """Values of arguments that must be given and name nothing of a facility."""
 CHOICES = {
     "after",
+    "asOf",
     "bucket",
     "category",
     "class",
@@ -43,12 +44,14 @@ CHOICES = {
     "measure",
     "minutes",
     "modality",
+    "name",
     "physicalType",
     "purpose",
     "role",
     "status",
     "type",
     "unreviewed",
+    "version",
     "vitals",
 }
 """Arguments that choose among what is there, and name nothing of a facility; a cursor is tried in test_cursors."""
@@ -64,8 +67,14 @@ SHARED = {"LabTest", "Medication", "ResearchDataset", "ResearchDatasetVersion"}
 """Catalogues and aggregates without patients: every facility sees the same."""
 
 
-OF_THEIR_SUBJECT = {"Query.imagingUpload", "ImagingUpload.study"}
-"""Roots that show somebody's own alone, wherever others are: tests/writes/test_imaging_writes.py."""
+OF_THEIR_SUBJECT = {
+    "Query.cohort",
+    *(f"CohortCounts.{answer}" for answer in ("budget", "by", "count")),
+    "Query.imagingUpload",
+    "Query.researchDataset",
+    "ImagingUpload.study",
+}
+"""Roots that show somebody's own alone, wherever others are: tests/writes/test_imaging_writes.py, tests/research."""
 
 
 @dataclass(frozen=True, slots=True)

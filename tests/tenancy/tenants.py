@@ -16,6 +16,7 @@ from tests.ids import ids_of
 from tests.layers.hospital import DEPARTMENT, PROVIDER, STUDY
 from tests.notes.documents import note
 from tests.people import People
+from tests.research.people import made as made_project
 from tests.schema_walk import NODES, Place
 from tests.tenancy.asks import COMMON, SHARED, USUAL, Ask, document
 
@@ -51,7 +52,7 @@ class Scene:
 
 
 async def scene(graph: Graph, at: int) -> Scene:
-    """Writes a scene as the workers write, and lets a subject open the patient's chart."""
+    """Writes a scene as the workers write, with a project that has the patient, whose chart a subject opens."""
     facility, people, clinical = graph.facilities[at].id, People(graph.stores), graph.stores.clinical
     department, provider, mark = uuid4(), uuid4(), uuid4().hex
     await clinical.worker_fetch(DEPARTMENT, department, facility)
@@ -62,6 +63,7 @@ async def scene(graph: Graph, at: int) -> Scene:
     await people.stay(facility, patient, department, provider)
     await graph.stores.imaging.worker_fetch(STUDY, uuid4(), facility, patient)
     await graph.stores.notes.worker_upsert(CLINICAL_NOTES, [note(facility, patient, f"Reports word{mark} today.")])
+    await made_project(graph.stores, facility, patient)
     made = Scene(department, provider, patient, f"T-{patient.hex[12:]}", family, f"word{mark}", f"dr-{mark}")
     await broken(graph, at, made)
     return made

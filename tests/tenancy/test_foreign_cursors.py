@@ -15,7 +15,10 @@ RANDOM = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo"
 """Base64 of what no facility signed."""
 PARENTS = 40
 """Parents among which one with an entry is looked for."""
-CONNECTIONS = [p for p in (*fields_of(GRAPH.query_type), *relations()) if "after" in p.arguments]
+OF_PROJECTS = {"ResearchTable.rows", "ResearchTable.files"}
+"""Below what members of a project see, at its own facility alone: tests/research/test_research_rows.py."""
+PAGED = [p for p in (*fields_of(GRAPH.query_type), *relations()) if "after" in p.arguments]
+CONNECTIONS = [p for p in PAGED if str(p) not in OF_PROJECTS]
 
 
 async def page(pair: Tenants, place: Place, at: int, profile: Profile, parent: str | None, after: str | None) -> Answer:

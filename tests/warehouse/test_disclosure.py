@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.disclosure import THRESHOLD, Cell, Key, Table, withheld
+from db.disclosure import THRESHOLD, Cell, Key, Table, withheld
 
 
 def with_totals(inner: dict[Key, int], population: dict[Key, int] | None = None) -> dict[Key, Cell]:

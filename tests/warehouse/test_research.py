@@ -14,6 +14,7 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from db.caller import Profile
+from db.disclosure import THRESHOLD
 from db.errors import InvalidArgument, InvalidCursor
 from db.postgres import Postgres
 from db.settings import Settings
@@ -31,7 +32,6 @@ from resolvers import research_dataset
 from resolvers.context import Context
 from tests.warehouse.conftest import caller
 from tests.warehouse.network import DAY, FACILITIES, MORE_ENCOUNTERS, PATIENTS, Person
-from workers.disclosure import THRESHOLD
 from workers.embedded.stores import Stores as Embedded
 from workers.research.aggregates import DATASETS, POPULATION_CELLS, Dataset, extract, publish
 

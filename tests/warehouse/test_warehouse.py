@@ -40,14 +40,14 @@ async def warehouse(configured: Settings) -> AsyncIterator[Warehouse]:
     """A warehouse with a dataset: a cell of the network and one of each facility; version 2 is not registered."""
     opened = Warehouse("warehouse", configured.warehouse_url, 5)
     await opened.worker_execute(
-        "INSERT INTO stored_dataset SELECT ?, 'd', 't', 'd', 'HRESCH', 'm', 11, CAST(? AS TIMESTAMP_TZ)",
+        "INSERT INTO stored_dataset SELECT ?, 'd', 't', 'd', 'HRESCH', 'm', 11, CAST(? AS TIMESTAMP_TZ), NULL",
         DATASET,
         RELEASED,
     )
     for profile in ("analyst", "privacy_officer"):
         await opened.worker_execute("INSERT INTO stored_dataset_profile VALUES (?, ?)", DATASET, profile)
     await opened.worker_execute(
-        "INSERT INTO stored_dataset_version SELECT ?, ?, 1, CAST(? AS TIMESTAMP_TZ), '', 4, 0, ''",
+        "INSERT INTO stored_dataset_version SELECT ?, ?, 1, CAST(? AS TIMESTAMP_TZ), '', 4, 0, '', NULL, NULL, NULL",
         DATASET,
         DATASET,
         RELEASED,
@@ -95,7 +95,7 @@ async def test_a_statement_of_a_caller_is_named_recorded_and_kept_from_the_table
     await session.fetch(DATASETS, DATASET)
     assert counted == {("warehouse", "datasets"): 1}
     with pytest.raises(ValueError, match="VISIBLE"):
-        await session.fetch("/* x */ SELECT 1 FROM stored_aggregate")
+        await session.fetch("/* x */ SELECT 1 FROM Stored_Aggregate")
     with pytest.raises(ValueError, match="name"):
         await session.fetch("SELECT 1")
 
@@ -127,7 +127,7 @@ async def test_migrations_run_once_and_a_changed_one_is_refused(configured: Sett
     await warehouse.ready()
     assert await migrate_warehouse(configured) == []
     recorded = await warehouse.worker_execute("SELECT name, sha256 FROM caregraph_migration")
-    assert [name for name, _ in recorded] == ["0001_research.sql"]
+    assert [name for name, _ in recorded] == ["0001_research.sql", "0003_releases.sql"]
     change = "UPDATE caregraph_migration SET sha256 = ?"
     await warehouse.worker_execute(change, "0" * 64)
     with pytest.raises(SettingsError, match=r"0001_research\.sql"):

@@ -1,6 +1,6 @@
 """`python -m workers research`: publishes aggregates of the clinical database as research datasets of the warehouse.
 
-Counts only, and none of few patients (workers/disclosure.py). A dataset gets a new version when its content has
+Counts only, and none of few patients (db/disclosure.py). A dataset gets a new version when its content has
 changed; versions stay. The cells are loaded before the version is registered, so that no reader sees half of one.
 """
 
@@ -18,10 +18,10 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from db import settings
 from db.caller import Profile
+from db.disclosure import THRESHOLD, Cell, Key, withheld
 from db.postgres import Postgres
 from db.warehouse import Warehouse, array
 from loaders.research_dataset import ENCOUNTERS, LAB_RESULTS, POPULATION, PREVALENCE
-from workers.disclosure import THRESHOLD, Cell, Key, withheld
 
 EXTRACT_TIMEOUT_S = 600.0
 """Seconds that one statement of the extraction may take."""

@@ -44,7 +44,8 @@ CREATE TABLE research_facility (
     approved_at timestamptz,
     revoked_by text,
     revoked_at timestamptz,
-    PRIMARY KEY (project_id, facility_id)
+    PRIMARY KEY (project_id, facility_id),
+    CHECK ((approved_by IS NULL) = (approved_at IS NULL) AND (revoked_by IS NULL) = (revoked_at IS NULL))
 );
 COMMENT ON TABLE research_facility IS 'whose records a project asks for; read only while approved there and not revoked';
 CREATE INDEX research_facility_by_facility ON research_facility (facility_id, project_id);
@@ -104,6 +105,7 @@ COMMENT ON COLUMN research_extraction.as_of IS 'day on which ages count and cons
 COMMENT ON COLUMN research_extraction.plan IS 'levels of generalisation, tables and columns; no row about anybody';
 COMMENT ON COLUMN research_extraction.error IS 'code of what ended it, never a text of a store';
 CREATE INDEX research_extraction_of_project ON research_extraction (project_id, requested_at DESC, id DESC);
+CREATE INDEX research_extraction_of_dataset ON research_extraction (dataset_id, requested_at DESC, id DESC);
 
 CREATE TABLE research_partition (
     extraction_id uuid NOT NULL REFERENCES research_extraction,
@@ -122,9 +124,11 @@ CREATE TABLE research_charge (
     subject text NOT NULL,
     epsilon numeric NOT NULL CHECK (epsilon > 0),
     charged_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    question bytea NOT NULL CHECK (length(question) = 32)
+    question bytea NOT NULL CHECK (length(question) = 32),
+    answer jsonb CHECK (jsonb_typeof(answer) = 'array')
 );
-COMMENT ON COLUMN research_charge.question IS 'HMAC of what was asked: the same question is not asked twice for a better answer unseen';
+COMMENT ON COLUMN research_charge.question IS 'HMAC of what was asked and of the day: asked again, it has the answer that it had';
+COMMENT ON COLUMN research_charge.answer IS 'cells as they were shown, with noise and the small ones left out; NULL until they are made';
 CREATE INDEX research_charge_of_project ON research_charge (project_id, charged_at DESC, id DESC);
 
 -- Who asked whom a research id stands for, why, and who else agreed.
@@ -139,11 +143,13 @@ CREATE TABLE research_reidentification (
     requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     decided_by text CHECK (decided_by <> requested_by),
     decided_at timestamptz,
+    decided_facility_id uuid REFERENCES facility,
     granted boolean,
     version int NOT NULL DEFAULT 1,
-    CHECK ((decided_by IS NULL) = (granted IS NULL) AND (decided_by IS NULL) = (decided_at IS NULL))
+    CHECK (num_nonnulls(decided_by, decided_at, decided_facility_id, granted) IN (0, 4))
 );
-CREATE INDEX research_reidentification_of_facility ON research_reidentification (facility_id, requested_at DESC, id DESC);
+COMMENT ON COLUMN research_reidentification.decided_facility_id IS 'where the patient is registered: whose privacy officer decides, and is told';
+CREATE INDEX research_reidentification_of_project ON research_reidentification (project_id, requested_at DESC, id DESC);
 RESET ROLE;
 
 -- Which projects the caller has to do with: a privacy officer with those of the facility and those that ask for its records, a
@@ -195,15 +201,16 @@ BEGIN
     PERFORM access.declare('research_facility', 'project_id NONE, facility_id NONE, approved_by NONE, approved_at NONE, revoked_by NONE,
         revoked_at NONE');
     PERFORM access.declare('research_member', 'project_id NONE, facility_id NONE, subject NONE, added_by NONE, added_at NONE');
-    PERFORM access.declare('research_dataset', 'id NONE, facility_id NONE, project_id NONE, name NONE, method NONE, definition CLINICAL,
+    PERFORM access.declare('research_dataset', 'id NONE, facility_id NONE, project_id NONE, name NONE, method NONE, definition NONE,
         requested_by NONE, requested_at NONE');
     PERFORM access.declare('research_extraction', 'id NONE, facility_id NONE, project_id NONE, dataset_id NONE, version NONE, state NONE,
         stage NONE, requested_by NONE, requested_at NONE, cancelled_by NONE, as_of NONE, started_at NONE, finished_at NONE,
         partitions NONE, partitions_done NONE, rows_done NONE, rows_estimate NONE, plan NONE, report NONE, sha256 NONE, error NONE');
     PERFORM access.declare('research_charge', 'id NONE, facility_id NONE, project_id NONE, subject NONE, epsilon NONE, charged_at NONE,
-        question NONE');
+        question NONE, answer NONE');
     PERFORM access.declare('research_reidentification', 'id NONE, facility_id NONE, project_id NONE, extraction_id NONE, research_id NONE,
-        reason FREE_TEXT, requested_by NONE, requested_at NONE, decided_by NONE, decided_at NONE, granted NONE, version NONE');
+        reason NONE, requested_by NONE, requested_at NONE, decided_by NONE, decided_at NONE, decided_facility_id NONE, granted NONE,
+        version NONE');
     PERFORM access.guard('clinical.research_project', 'id IN (SELECT access.research_projects())');
     FOREACH guarded IN ARRAY ARRAY['research_facility', 'research_member', 'research_dataset', 'research_extraction', 'research_charge',
         'research_reidentification']
@@ -223,22 +230,48 @@ DECLARE
     self CONSTANT text := '(SELECT (access.context()).subject)';
     officer CONSTANT text := '(SELECT (access.context()).profile) = ''privacy_officer''';
     mine CONSTANT text := 'project_id IN (SELECT access.research_projects())';
+    home CONSTANT text := 'project_id IN (SELECT p.id FROM clinical.research_project AS p WHERE p.facility_id = (SELECT access.facility_id()))';
     open CONSTANT text := 'project_id IN (SELECT access.research_open())';
 BEGIN
     PERFORM access.open_to_writers('clinical.research_project',
         'id IN (SELECT access.research_projects())',
-        here || ' AND (' || officer || ' OR status = ''PROPOSED'' AND methods = ''{}'' AND epsilon = 0 AND proposed_by = ' || self || ')');
+        here || ' AND (' || officer || ' OR status = ''PROPOSED'' AND methods = ''{}'' AND epsilon = 0 AND proposed_by = ' || self
+            || ' AND (SELECT (access.context()).purpose) = ''HRESCH'')');
     PERFORM access.open_to_writers('clinical.research_facility', mine,
         mine || ' AND (approved_by IS NULL AND revoked_by IS NULL OR ' || here || ' AND ' || officer || ')');
-    PERFORM access.open_to_writers('clinical.research_member', mine, here || ' AND (' || officer || ' AND ' || mine
+    PERFORM access.open_to_writers('clinical.research_member', mine, here || ' AND (' || officer || ' AND ' || home
         || ' OR subject = ' || self || ' AND access.research_proposed(project_id))');
+    EXECUTE format('CREATE POLICY writer_delete ON clinical.research_member FOR DELETE TO caregraph_writer
+        USING ((SELECT access.by_application()) AND %s)', concat_ws(' AND ', here, officer, home));
+    GRANT DELETE ON clinical.research_member TO caregraph_writer;
     PERFORM access.open_to_writers('clinical.research_dataset', mine, here || ' AND ' || open || ' AND requested_by = ' || self);
     PERFORM access.open_to_writers('clinical.research_extraction', mine, here || ' AND (' || officer || ' OR ' || open || ')');
     PERFORM access.open_to_writers('clinical.research_charge', mine, here || ' AND ' || open || ' AND subject = ' || self);
     PERFORM access.open_to_writers('clinical.research_reidentification', mine,
-        mine || ' AND (' || open || ' AND requested_by = ' || self || ' AND granted IS NULL OR ' || officer || ' AND decided_by = ' || self || ')');
+        mine || ' AND (' || open || ' AND requested_by = ' || self || ' AND granted IS NULL OR ' || officer || ' AND decided_by = ' || self
+            || ' AND decided_' || here || ')');
 END $$;
 RESET ROLE;
 GRANT EXECUTE ON FUNCTION access.research_projects(), access.research_open(), access.research_proposed(uuid) TO caregraph_view, caregraph_writer;
 SELECT audit.watch(format('clinical.%I', watched)::regclass)
 FROM unnest('{research_project, research_facility, research_member, research_dataset, research_reidentification}'::text[]) AS watched;
+
+-- How far an extraction is, told to the feed without its rows: they change too often to be recorded one by one, and what the
+-- feed names by key the export looks for in the record.
+SET ROLE caregraph_owner;
+CREATE FUNCTION feed.tell_extraction() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    at timestamptz := clock_timestamp();
+BEGIN
+    PERFORM feed.ensure_day(at);
+    INSERT INTO feed.event (occurred_at, facility_id, table_name, operation) VALUES (at, NEW.facility_id, TG_TABLE_NAME, TG_OP);
+    PERFORM pg_notify('feed', '');
+    RETURN NULL;
+END $$;
+REVOKE ALL ON FUNCTION feed.tell_extraction() FROM PUBLIC;
+CREATE TRIGGER tell AFTER UPDATE ON clinical.research_extraction FOR EACH ROW
+    WHEN ((OLD.state, OLD.stage, OLD.partitions, OLD.partitions_done, OLD.rows_done)
+        IS DISTINCT FROM (NEW.state, NEW.stage, NEW.partitions, NEW.partitions_done, NEW.rows_done))
+    EXECUTE FUNCTION feed.tell_extraction();
+RESET ROLE;

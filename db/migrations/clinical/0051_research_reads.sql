@@ -108,7 +108,9 @@ BEGIN
     FOREACH opened IN ARRAY ARRAY['registration', 'patient', 'patient_name', 'patient_identifier'] LOOP
         EXECUTE format('GRANT SELECT ON clinical.%I TO caregraph_research', opened);
     END LOOP;
-    -- The state of its own work, which is not about patients.
+    -- Catalogues, and the state of its own work: neither is about patients.
+    CREATE POLICY research ON clinical.lab_test FOR SELECT TO caregraph_research USING (true);
+    CREATE POLICY research ON clinical.medication FOR SELECT TO caregraph_research USING (true);
     CREATE POLICY research ON clinical.research_project FOR SELECT TO caregraph_research USING (true);
     CREATE POLICY research ON clinical.research_facility FOR SELECT TO caregraph_research USING (true);
     FOREACH opened IN ARRAY ARRAY['research_dataset', 'research_extraction', 'research_partition'] LOOP
@@ -119,3 +121,53 @@ BEGIN
     GRANT SELECT, INSERT, DELETE ON clinical.research_partition TO caregraph_research;
 END $$;
 RESET ROLE;
+
+-- What the application is told of the vault; nobody else is told anything.
+GRANT USAGE ON SCHEMA vault TO caregraph_search;
+GRANT SELECT ON vault.surrogate, vault.member, clinical.research_extraction, clinical.research_reidentification TO caregraph_search;
+
+-- Whether a version holds a research id of a project of the caller: to a privacy officer only where that is a patient whose
+-- records of this facility are in it.
+CREATE FUNCTION access.research_holds(of_extraction uuid, of_research_id bigint) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM access.context() AS c
+        JOIN clinical.research_extraction AS e ON e.id = of_extraction
+        JOIN vault.surrogate AS s ON s.project_id = e.project_id AND s.research_id = of_research_id
+        JOIN vault.member AS m ON m.patient_id = s.patient_id AND m.extraction_id = e.id
+        WHERE access.by_application() AND e.project_id IN (SELECT access.research_projects())
+            AND (c.profile = 'analyst' OR m.facility_id = c.facility_id))
+$$;
+-- Whom research ids stand for: of requests that a privacy officer of the caller's facility granted, to its privacy officers.
+CREATE FUNCTION access.research_reidentified(ids uuid[]) RETURNS TABLE (id uuid, patient_id uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT r.id, s.patient_id
+    FROM access.context() AS c
+    JOIN clinical.research_reidentification AS r ON r.decided_facility_id = c.facility_id
+    JOIN vault.surrogate AS s ON s.project_id = r.project_id AND s.research_id = r.research_id
+    JOIN clinical.registration AS g ON g.facility_id = c.facility_id AND g.patient_id = s.patient_id
+    WHERE access.by_application() AND c.profile = 'privacy_officer' AND c.home_facility_id IS NULL
+        AND r.id = ANY (ids) AND r.granted
+$$;
+-- Published versions that hold a patient's records of the caller's facility, newest first, for its privacy officer.
+CREATE FUNCTION access.research_holdings(of_patient uuid, before_time timestamptz, before_id uuid, rows_max int)
+RETURNS TABLE (extraction_id uuid, patient_id uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT e.id, of_patient
+    FROM access.context() AS c
+    JOIN clinical.research_extraction AS e ON e.state = 'PUBLISHED'
+    WHERE access.by_application() AND c.profile = 'privacy_officer' AND c.home_facility_id IS NULL
+        AND (e.requested_at, e.id) < (before_time, before_id)
+        AND EXISTS (SELECT FROM vault.member AS m
+            WHERE m.patient_id = of_patient AND m.extraction_id = e.id AND m.facility_id = c.facility_id)
+    ORDER BY e.requested_at DESC, e.id DESC
+    LIMIT rows_max
+$$;
+ALTER FUNCTION access.research_holds(uuid, bigint) OWNER TO caregraph_search;
+ALTER FUNCTION access.research_reidentified(uuid[]) OWNER TO caregraph_search;
+ALTER FUNCTION access.research_holdings(uuid, timestamptz, uuid, int) OWNER TO caregraph_search;
+REVOKE ALL ON FUNCTION access.research_holds(uuid, bigint), access.research_reidentified(uuid[]),
+    access.research_holdings(uuid, timestamptz, uuid, int) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION access.research_holds(uuid, bigint) TO caregraph_writer;
+GRANT EXECUTE ON FUNCTION access.research_reidentified(uuid[]), access.research_holdings(uuid, timestamptz, uuid, int)
+    TO caregraph_privacy_officer;

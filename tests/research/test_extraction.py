@@ -1,0 +1,277 @@
+"""Extractions from the request to the release: what is in it, what is not, and what interrupts them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from datetime import date
+from typing import Any
+from uuid import UUID, uuid4
+
+import polars as pl
+import pytest_asyncio
+
+from db.research_method import Method
+from db.settings import Settings
+from db.warehouse import Warehouse, release_table
+from tests.apart import apart
+from tests.bench import research_data
+from tests.research.extractions import ADD_FACILITY, ADD_PROJECT, EVERYTHING, Ended, Network
+from workers.research.anonymity import k_anonymity
+
+PATIENTS = 600
+K = 11
+FACILITIES = "SELECT id FROM clinical.facility ORDER BY code"
+WHO = """
+SELECT patient_id, research_id FROM vault.surrogate WHERE project_id = $1 AND research_id = ANY ($2::bigint[])"""
+NAMES = ("gender", "race", "ethnicity", "deceased", "postal_code", "died", "born")
+REGISTRY = """
+SELECT gender, race, ethnicity, deceased, address -> 0 ->> 'postalCode', deceased_date_time, birth_date
+FROM clinical.patient"""
+REFUSE = """
+INSERT INTO clinical.consent (id, facility_id, patient_id, status, category, provision, sort_time)
+SELECT gen_random_uuid(), facility_id, patient_id, 'active', '[]',
+    '{"type": "deny", "purpose": [{"code": "HRESCH"}]}', now()
+FROM clinical.registration WHERE patient_id = $1"""
+KNOWN = """
+SELECT 'mrn', mrn FROM clinical.registration
+UNION SELECT kind, value FROM clinical.patient_identifier
+UNION SELECT 'phone', one ->> 'value' FROM clinical.patient CROSS JOIN jsonb_array_elements(telecom) AS one
+UNION SELECT 'birth', birth_date FROM clinical.patient WHERE length(birth_date) = 10
+UNION SELECT 'id', id::text FROM clinical.patient
+UNION SELECT 'encounter', id::text FROM clinical.encounter
+UNION SELECT 'name', array_to_string(given, ' ') || ' ' || family FROM clinical.patient_name"""
+
+
+@pytest_asyncio.fixture(scope="module")
+async def net(configured: Settings) -> Network:
+    """Generated patients, and a project that all facilities have approved."""
+    own = await apart(configured, "extraction")
+    await research_data.make(own.clinical_url, own.vitals_url, PATIENTS)
+    made = Network(own, uuid4())
+    facilities = [row[0] for row in await made.fetch(FACILITIES)]
+    await made.fetch(ADD_PROJECT, made.project, facilities[0])
+    for facility in facilities:
+        await made.fetch(ADD_FACILITY, made.project, facility)
+    return made
+
+
+@pytest_asyncio.fixture(scope="module")
+async def released(net: Network) -> AsyncIterator[tuple[UUID, Ended, dict[str, pl.DataFrame]]]:
+    """A release by Safe Harbor of everything, with its tables."""
+    extraction, ended = await net.made(Method.SAFE_HARBOR)
+    yield extraction, ended, {name: await net.table(extraction, name) for name in EVERYTHING}
+
+
+async def test_a_release_is_published_with_its_report(
+    net: Network, released: tuple[UUID, Ended, dict[str, pl.DataFrame]]
+) -> None:
+    extraction, ended, tables = released
+    assert (ended.state, ended.error) == ("PUBLISHED", None)
+    report: Any = ended.report
+    assert report["passed"]
+    assert report["failures"] == report["found"] == []
+    assert report["k"] >= K
+    assert report["l"] >= 2
+    assert report["patients_out"] == tables["patients"].height <= report["patients_in"] <= PATIENTS
+    warehouse = Warehouse("warehouse", net.settings.warehouse_url, 30)
+    try:
+        for table in report["tables"]:
+            [(count,)] = await warehouse.worker_execute(
+                f"SELECT COUNT(*) FROM {release_table(extraction, table['name'])}"  # pyright: ignore[reportArgumentType]
+            )
+            assert count == table["loaded"] == table["rows"] == tables[table["name"]].height > 0, table["name"]
+    finally:
+        await warehouse.close()
+
+
+async def test_nobody_is_recognised_by_who_knows_the_registry(
+    net: Network, released: tuple[UUID, Ended, dict[str, pl.DataFrame]]
+) -> None:
+    """An adversary who knows all that the registry does of somebody finds k rows that fit, or none."""
+    patients = released[2]["patients"]
+    known = [name for name in patients.columns if name not in ("research_id", "row_id")]
+    assert k_anonymity(patients, known) >= K
+    rows = patients.select(known).rows(named=True)
+    today = date.today()
+    for who in await net.fetch(REGISTRY):
+        fitting = sum(fits(row, dict(zip(NAMES, who, strict=True)), today) for row in rows)
+        assert fitting == 0 or fitting >= K
+
+
+def fits(row: Mapping[str, Any], who: Mapping[str, Any], today: date) -> bool:
+    """Whether a row may be somebody's: what it does not say fits everybody."""
+    for name in ("gender", "race", "ethnicity", "deceased"):
+        if row.get(name) is not None and row[name] != who[name]:
+            return False
+    if row.get("zip3") not in (None, "000") and row["zip3"][0] != (who["postal_code"] or " ")[0]:
+        return False
+    if row.get("death_year") is not None and str(row["death_year"]) != (who["died"] or "")[:4]:
+        return False
+    return row.get("age_band") is None or in_band(row["age_band"], who, today)
+
+
+def in_band(band: str, who: Mapping[str, Any], today: date) -> bool:
+    """Whether somebody may be of an age, by the years alone: a year more or less."""
+    if not who["born"]:
+        return False
+    until = int((who["died"] or str(today.year))[:4]) - int(who["born"][:4])
+    low, _, high = band.rstrip("+").partition("-")
+    return int(low) <= until and until - 1 <= (int(high) if high else 200)
+
+
+async def test_no_identifier_of_anybody_is_in_any_cell(
+    net: Network, released: tuple[UUID, Ended, dict[str, pl.DataFrame]]
+) -> None:
+    """Compared cell by cell with what the source knows: numbers, telephones, dates of birth, names, ids."""
+    _, _, tables = released
+    known = {str(value) for _, value in await net.fetch(KNOWN) if value}
+    cells = {str(cell) for table in tables.values() for name in table.columns for cell in table[name].unique()}
+    assert not cells & known
+    assert not [cell for cell in cells if re.search(r"\d{4}-\d\d-\d\d|@|[0-9a-f]{8}-[0-9a-f]{4}-", cell)]
+    numbers = {int(value) for value in known if value.isdigit()}
+    for table in tables.values():
+        assert not numbers & set(table["research_id"].to_list())
+
+
+async def test_who_refuses_is_not_in_the_next_version(net: Network) -> None:
+    tables = ("patients", "conditions")
+    dataset = await net.dataset(Method.LIMITED, tables)
+    first = await net.extraction(dataset)
+    await net.work()
+    before = await net.table(first, "patients")
+    [(patient, number), *_] = await net.fetch(WHO, net.project, before["research_id"].to_list())
+    await net.fetch(REFUSE, patient)
+    second = await net.extraction(dataset, 2)
+    await net.work()
+    after = await net.table(second, "patients")
+    assert number not in after["research_id"]
+    assert number not in (await net.table(second, "conditions"))["research_id"]
+    assert set(before["research_id"]) - {number} == set(after["research_id"]), "ids stay those of the project"
+    holders = await net.fetch("SELECT extraction_id FROM vault.member WHERE patient_id = $1", patient)
+    assert {row[0] for row in holders} >= {first}
+    assert second not in {row[0] for row in holders}
+
+
+async def test_an_identifier_in_a_record_keeps_a_release_from_everybody(net: Network) -> None:
+    """A name where a code should be: whoever wrote it there, nobody gets to see it."""
+    [(patient, name), *_] = await net.fetch(
+        "SELECT patient_id, given[1] || ' ' || family FROM clinical.patient_name ORDER BY patient_id LIMIT 1"
+    )
+    changed = await net.fetch(
+        "UPDATE clinical.lab_result SET specimen = $2 WHERE patient_id = $1 RETURNING id", patient, name
+    )
+    assert changed
+    extraction, ended = await net.made(Method.LIMITED, ("patients", "lab_results"))
+    await net.fetch("UPDATE clinical.lab_result SET specimen = NULL WHERE patient_id = $1", patient)
+    assert ended.state == "QUARANTINED"
+    report: Any = ended.report
+    assert report["failures"] == ["IDENTIFIERS_FOUND"]
+    assert {(one["table"], one["column"], one["kind"]) for one in report["found"]} == {
+        ("lab_results", "specimen", "NAME")
+    }
+    assert name not in str(report)
+    warehouse = Warehouse("warehouse", net.settings.warehouse_url, 30)
+    try:
+        left = "SELECT COUNT(*) FROM information_schema.tables WHERE table_name ILIKE ?"
+        assert await warehouse.worker_execute(left, f"stored_release_{extraction.hex}%") == [(0,)]
+    finally:
+        await warehouse.close()
+
+
+async def test_a_killed_worker_s_extraction_goes_on_with_the_same_result(net: Network) -> None:
+    """Partitions that were made stay, the one under way is made anew; the digest is that of an undisturbed run."""
+    dataset = await net.dataset(Method.SAFE_HARBOR, ("patients", "conditions", "lab_results"))
+    undisturbed = await net.extraction(dataset, 1, 6, seed=42)
+    await net.work()
+    disturbed = await net.extraction(dataset, 2, 6, seed=42)
+    worker = await net.worker()
+    await net.until(disturbed, "partitions_done BETWEEN 1 AND 4")
+    worker.kill()
+    await worker.wait()
+    [(state, _, done, _, _, _)] = await net.fetch(
+        "SELECT state, stage, partitions_done, report, sha256, error FROM clinical.research_extraction WHERE id = $1",
+        disturbed,
+    )
+    assert state == "RUNNING"
+    assert 1 <= done < 6
+    kept = await net.fetch(
+        "SELECT partition, finished_at FROM clinical.research_partition WHERE extraction_id = $1", disturbed
+    )
+    others = [await net.worker(), await net.worker()]
+    await net.until(disturbed, "state NOT IN ('QUEUED', 'RUNNING')")
+    for one in others:
+        one.terminate()
+    assert [await one.wait() for one in others] == [0, 0]
+    ended = await net.ended(disturbed)
+    assert ended.state == "PUBLISHED"
+    assert ended.sha256 == (await net.ended(undisturbed)).sha256
+    now = await net.fetch(
+        "SELECT partition, finished_at FROM clinical.research_partition WHERE extraction_id = $1", disturbed
+    )
+    assert set(kept) <= set(now)
+    assert len(now) == 6
+
+
+async def test_a_cancelled_extraction_ends_and_is_seen_by_nobody(net: Network) -> None:
+    extraction = await net.extraction(await net.dataset(Method.SAFE_HARBOR, ("patients", "lab_results")), 1, 4)
+    worker = await net.worker(mb_per_s=1)
+    await net.until(extraction, "stage = 'EXTRACT'")
+    await net.fetch("UPDATE clinical.research_extraction SET cancelled_by = 'ana' WHERE id = $1", extraction)
+    await net.until(extraction, "state NOT IN ('QUEUED', 'RUNNING')")
+    worker.terminate()
+    await worker.wait()
+    assert (await net.ended(extraction)).state == "CANCELLED"
+
+
+async def test_a_project_that_is_revoked_reads_nothing(net: Network) -> None:
+    extraction = await net.extraction(await net.dataset(Method.SAFE_HARBOR))
+    await net.fetch("UPDATE clinical.research_project SET status = 'REVOKED', revoked_by = 'otto', revoked_at = now()")
+    try:
+        await net.work()
+        assert (await net.ended(extraction)) == Ended("FAILED", None, None, "NOT_APPROVED")
+    finally:
+        await net.fetch(
+            "UPDATE clinical.research_project SET status = 'APPROVED', revoked_by = NULL, revoked_at = NULL"
+        )
+
+
+async def test_a_facility_that_withdraws_is_not_read(net: Network) -> None:
+    [(facility,), *others] = await net.fetch(FACILITIES)
+    await net.fetch(
+        "UPDATE clinical.research_facility SET revoked_at = now(), revoked_by = 'otto' WHERE facility_id <> $1",
+        facility,
+    )
+    try:
+        extraction, ended = await net.made(Method.LIMITED, ("patients", "encounters"))
+        assert ended.state == "PUBLISHED"
+        rows = await net.fetch("SELECT DISTINCT facility_id FROM vault.member WHERE extraction_id = $1", extraction)
+        assert rows == [(facility,)]
+        assert others
+    finally:
+        await net.fetch("UPDATE clinical.research_facility SET revoked_at = NULL, revoked_by = NULL")
+
+
+async def test_shifted_dates_keep_the_distances_of_a_patient_s_days(net: Network) -> None:
+    tables = ("patients", "encounters")
+    kept, shifted = [(await net.made(Method.LIMITED, tables, shift_dates=shift))[0] for shift in (False, True)]
+    both = [await net.table(one, "encounters") for one in (kept, shifted)]
+    days = [
+        frame.select("research_id", pl.col("period_start").str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False))
+        .drop_nulls()
+        .sort("research_id", "period_start")
+        for frame in both
+    ]
+    moved = days[0].with_columns(days[1]["period_start"].alias("moved"))
+    difference = (pl.col("moved") - pl.col("period_start")).dt.total_days()
+    shifts = moved.group_by("research_id").agg(difference.n_unique().alias("shifts"), difference.first().alias("by"))
+    assert shifts["shifts"].max() == 1
+    assert 0 not in shifts["by"]
+    assert shifts["by"].n_unique() > 50
+
+
+async def test_too_few_patients_are_no_dataset(net: Network) -> None:
+    asked = await net.dataset(Method.SAFE_HARBOR, condition=("http://snomed.info/sct|no-such-code",))
+    extraction = await net.extraction(asked)
+    await net.work()
+    assert (await net.ended(extraction)) == Ended("FAILED", None, None, "TOO_FEW_PATIENTS")

@@ -1,0 +1,135 @@
+"""Stage EXTRACT: one partition, read, put under the rules, scanned and staged as parquet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, LiteralString
+from uuid import UUID
+
+import polars as pl
+
+from workers.research import notes, vitals
+from workers.research.facts import (
+    KEYS,
+    Frame,
+    encounter_numbers,
+    read_table,
+    tables_of,
+    under_rules,
+    without,
+)
+from workers.research.identifiers import read_identifiers
+from workers.research.job import Job
+from workers.research.reading import Types, read
+from workers.research.rules import Terms
+from workers.research.scan import Identifiers, scan
+from workers.research.sources import Sources, staged_key
+
+PATIENTS, WITHHELD, COUNTS = "patients", "withheld", "counts"
+"""Staged beside the tables: patients who stay, diagnoses that the plan withholds, patients of each value."""
+
+MEMBERS: LiteralString = """/* research_members */
+SELECT DISTINCT m.research_id, m.patient_id::text AS patient, s.shift_days
+FROM vault.member AS m
+JOIN vault.surrogate AS s ON s.project_id = $3::uuid AND s.patient_id = m.patient_id
+WHERE m.extraction_id = $1::uuid AND m.partition = $2::int"""
+MEMBER_TYPES: Types = {"research_id": pl.Int64, "patient": pl.String, "shift_days": pl.Int32}
+ALLOWED = "/* research_allowed */ SELECT access.research_facilities(), access.research_labels()"
+
+
+async def make_partition(sources: Sources, job: Job, partition: int, terms: Terms) -> Mapping[str, Any]:
+    """Stages the tables of a partition and gives what is noted of it; again it stages the same. Raises StoreError."""
+    patients, withheld = [await sources.get(staged_key(job.id, name, partition)) for name in (PATIENTS, WITHHELD)]
+    async with sources.clinical.project(job.project_id) as reading:
+        members = await read(reading, sources.rate, MEMBER_TYPES, MEMBERS, job.id, partition, job.project_id)
+        kept = members.join(patients.select("research_id"), on="research_id", how="semi")
+        identifiers = await read_identifiers(reading, sources.rate, job, partition)
+        [(facilities, labels)] = await reading.fetch(ALLOWED)
+        made: dict[str, Frame] = {}
+        encounters = pl.DataFrame()
+        for table in tables_of(job):
+            source = await read_table(reading, sources.rate, job, table, partition)
+            if table.name == "encounters":
+                encounters = encounter_numbers(source, int(job.plan["seed"]), partition)
+            frame = await asyncio.to_thread(under_rules, source, job, table, kept, encounters, terms)
+            if table.name == "conditions":
+                frame = without(frame, withheld)
+            if table.name in job.definition.tables:
+                made[table.name] = frame
+    if vitals.NAME in job.definition.tables:
+        made[vitals.NAME] = await _vitals(sources, job, kept, encounters, facilities)
+    if notes.NAME in job.definition.tables:
+        found = await notes.read_notes(sources.notes, job, kept["patient"].to_list(), facilities, labels)
+        made[notes.NAME] = await asyncio.to_thread(notes.made_notes, found, job, kept, encounters, identifiers, terms)
+    return await _staged(sources, job, partition, made, patients, identifiers)
+
+
+async def _vitals(
+    sources: Sources, job: Job, kept: pl.DataFrame, encounters: pl.DataFrame, facilities: Sequence[UUID]
+) -> Frame:
+    async with sources.vitals.facilities(facilities) as reading:
+        asked = [UUID(one) for one in kept["patient"]]
+        source = await vitals.read_vitals(reading, sources.rate, job, asked, facilities)
+    return vitals.made_vitals(source, job, kept, encounters)
+
+
+async def _staged(
+    sources: Sources,
+    job: Job,
+    partition: int,
+    made: Mapping[str, Frame],
+    patients: pl.DataFrame,
+    identifiers: pl.DataFrame,
+) -> Mapping[str, Any]:
+    tables = {PATIENTS: patients, **{name: frame.rows for name, frame in made.items()}}
+    findings = await asyncio.to_thread(_found, job, tables, identifiers)
+    for name, frame in made.items():
+        await sources.put(staged_key(job.id, name, partition), frame.rows)
+    counted = [counts(name, frame.rows) for name, frame in made.items()]
+    await sources.put(staged_key(job.id, COUNTS, partition), pl.concat(counted) if counted else NO_COUNTS)
+    return {
+        "rows": patients.height + sum(frame.rows.height for frame in made.values()),
+        "tables": {
+            name: {"read": frame.read, "rows": frame.rows.height, "changes": frame.changes}
+            for name, frame in made.items()
+        },
+        "findings": findings,
+    }
+
+
+def _found(job: Job, tables: Mapping[str, pl.DataFrame], identifiers: pl.DataFrame) -> Sequence[Mapping[str, Any]]:
+    known = Identifiers(identifiers)
+    return [
+        {**asdict(one), "kind": one.kind.value}
+        for name, rows in tables.items()
+        for one in scan(name, rows, known, job.definition.method, job.approved)
+    ]
+
+
+NO_COUNTS = pl.DataFrame(schema={"table": pl.String, "column": pl.String, "value": pl.String, "patients": pl.UInt32})
+
+
+def counts(table: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """How many patients have each value of each column of words and years.
+
+    The patients of a partition are in no other: sums over partitions hold.
+    """
+    found = [
+        rows.filter(pl.col(name).is_not_null())
+        .group_by(pl.col(name).cast(pl.String).alias("value"))
+        .agg(pl.col("research_id").n_unique().cast(pl.UInt32).alias("patients"))
+        .select(pl.lit(table).alias("table"), pl.lit(name).alias("column"), "value", "patients")
+        for name in rare_columns(rows)
+    ]
+    return pl.concat(found) if found else NO_COUNTS
+
+
+def rare_columns(rows: pl.DataFrame) -> Sequence[str]:
+    """Columns of which a value that few patients have is withheld: words and years, not measurements."""
+    return [
+        name
+        for name, type_ in rows.schema.items()
+        if name not in KEYS and type_.base_type() in (pl.String, pl.Int32, pl.Boolean)
+    ]

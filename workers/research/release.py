@@ -1,0 +1,168 @@
+"""Stage LOAD: values of few patients withheld over all partitions, files put in their place, tables loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeAlias
+
+import polars as pl
+
+from db.release_files import file_key
+from db.research_method import Method
+from db.warehouse_release import Release, ReleaseColumn, ReleaseFile, ReleaseTable
+from workers.research import notes, vitals
+from workers.research.facts import ruled
+from workers.research.job import Job, Stage, State
+from workers.research.partition import COUNTS, PATIENTS
+from workers.research.people import made_columns
+from workers.research.plan import HIERARCHY_NAMES, rules_version
+from workers.research.rules import Rule
+from workers.research.sources import Sources, staged_key
+from workers.research.tables import TABLES
+from workers.research.validation import Validated, validate
+
+Rare: TypeAlias = Mapping[tuple[str, str], Sequence[str]]
+"""By table and column the values, as text, that fewer than k patients have."""
+
+TYPES: Mapping[pl.DataType | type[pl.DataType], str] = {
+    pl.String: "VARCHAR",
+    pl.Int64: "NUMBER(19, 0)",
+    pl.Int32: "NUMBER(9, 0)",
+    pl.Float64: "FLOAT",
+    pl.Boolean: "BOOLEAN",
+}
+"""Type in the warehouse of each type of a column."""
+
+KEY_COLUMNS = {
+    "research_id": "Number of the patient in this project: random, of no meaning elsewhere",
+    "row_id": "Number of the row among those of the patient in this table",
+    "encounter_id": "Number of the encounter in this release: random",
+}
+
+
+async def make_release(sources: Sources, job: Job) -> None:
+    """Loads, validates, and publishes a release or puts it into quarantine. Done again it does the same.
+
+    Raises StoreError.
+    """
+    names = [PATIENTS, *(name for name in job.definition.tables if name != PATIENTS)]
+    with TemporaryDirectory(prefix="caregraph-release-") as folder:
+        rare = await _rare(sources, job)
+        made = [await _table(sources, job, name, rare, Path(folder)) for name in names]
+        tables, loaded = [table for table, _ in made], {table.name: rows for table, rows in made}
+        await sources.jobs.enter(job, Stage.VALIDATE, {})
+        hidden = {column: len(values) for column, values in rare.items()}
+        validated = await validate(sources, job, tables, loaded, Path(folder), hidden)
+    if not validated.passed:
+        await sources.releases.drop(job.id, names)
+        await sources.jobs.end(job.id, State.QUARANTINED, report=validated.report, sha256=validated.sha256)
+        return
+    await sources.releases.register(_release(job, tables, validated))
+    await sources.jobs.end(job.id, State.PUBLISHED, report=validated.report, sha256=validated.sha256)
+    await sources.unstage(job, [*names, COUNTS])
+
+
+async def _rare(sources: Sources, job: Job) -> Rare:
+    if job.definition.method is not Method.SAFE_HARBOR:
+        return {}
+    assert job.partitions is not None
+    counted = [await sources.get(staged_key(job.id, COUNTS, number)) for number in range(job.partitions)]
+    values = pl.concat(counted).group_by("table", "column", "value").agg(pl.col("patients").sum())
+    few = values.filter(pl.col("patients") < job.k).sort("table", "column", "value")
+    return {
+        (str(table), str(column)): group["value"].to_list()
+        for (table, column), group in few.group_by("table", "column", maintain_order=True)
+    }
+
+
+def without_rare(table: str, frame: pl.DataFrame, rare: Rare) -> pl.DataFrame:
+    """A table with null in place of the values that few patients have; of a code its system goes too."""
+    hidden = {
+        name: pl.col(name).cast(pl.String).is_in(rare[table, name]) for name in frame.columns if (table, name) in rare
+    }
+    hidden |= {
+        system: is_rare | hidden.get(system, pl.lit(value=False))
+        for name, is_rare in hidden.items()
+        if (system := f"{name.removesuffix('code')}system") in frame.columns and name.endswith("code")
+    }
+    return frame.with_columns(
+        pl.when(~is_rare.fill_null(value=False)).then(pl.col(name)).alias(name) for name, is_rare in hidden.items()
+    )
+
+
+async def _table(sources: Sources, job: Job, name: str, rare: Rare, folder: Path) -> tuple[ReleaseTable, int]:
+    assert job.partitions is not None
+    files: list[ReleaseFile] = []
+    paths: list[Path] = []
+    schema: Mapping[str, pl.DataType] = {}
+    for partition in range(job.partitions):
+        staged = await sources.get(staged_key(job.id, name, partition))
+        rows = await asyncio.to_thread(_numbered_rows, name, staged, rare)
+        content = await sources.put(file_key(job.id, name, partition), rows)
+        path = folder / f"{name}-{partition:05}.parquet"
+        path.write_bytes(content)
+        paths.append(path)
+        files.append(ReleaseFile(partition, rows.height, len(content), hashlib.sha256(content).hexdigest()))
+        schema = rows.schema
+    table = ReleaseTable(name, _columns(job, name, schema), files)
+    return table, await sources.releases.load(job.id, name, table.types, paths)
+
+
+def _numbered_rows(name: str, staged: pl.DataFrame, rare: Rare) -> pl.DataFrame:
+    shown = without_rare(name, staged.drop("partition", strict=False), rare)
+    ordered = shown.sort(shown.columns)
+    number = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("research_id").alias("row_id")
+    return ordered.select("research_id", number, pl.exclude("research_id"))
+
+
+def _columns(job: Job, name: str, schema: Mapping[str, pl.DataType]) -> Sequence[ReleaseColumn]:
+    described: dict[str, ReleaseColumn] = {}
+    for key, description in KEY_COLUMNS.items():
+        described[key] = ReleaseColumn(key, "", description, None, "RANDOM")
+    if name == PATIENTS:
+        for one in made_columns(job, HIERARCHY_NAMES):
+            kind = next(iter(one.kinds), None)
+            described[one.name] = ReleaseColumn(one.name, "", one.description, kind, one.rule.value)
+    elif name in TABLES:
+        for one in ruled(job, TABLES[name]):
+            kind = next(iter(one.column.kinds), None)
+            described[one.name] = ReleaseColumn(one.name, "", one.column.description, kind, one.rule.value)
+    elif name == notes.NAME:
+        for column, rule in notes.rules(job).items():
+            kind = next(iter(notes.kinds(column)), None)
+            described[column] = ReleaseColumn(column, "", notes.DESCRIPTIONS[column], kind, rule.value)
+    else:
+        for column in vitals.columns(job):
+            kind = next(iter(vitals.kinds(column)), None)
+            described[column] = ReleaseColumn(column, "", vitals.DESCRIPTIONS[column], kind, Rule.KEEP.value)
+    return [
+        ReleaseColumn(column, TYPES[type_.base_type()], one.description, one.kind, one.rule)
+        for column, type_ in schema.items()
+        for one in (described[column],)
+    ]
+
+
+def _release(job: Job, tables: Sequence[ReleaseTable], validated: Validated) -> Release:
+    return Release(
+        id=job.id,
+        dataset_id=job.dataset_id,
+        project_id=job.project_id,
+        version=job.version,
+        title=job.name,
+        description=f"Records of a cohort by the method {job.definition.method.value}",
+        method=job.definition.method,
+        threshold=job.k,
+        as_of=job.as_of,
+        released=datetime.now(UTC),
+        tables=tables,
+        report=validated.report,
+        definition=job.definition.json(),
+        code_version=validated.code_version,
+        rules_version=rules_version(),
+        sha256=validated.sha256,
+    )

@@ -1,0 +1,89 @@
+"""Vital signs of a partition: of each encounter, code and unit the lowest, highest and mean value, and their number.
+
+No time and no device: of a bedside monitor's readings the aggregates of a stay are what leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import LiteralString
+from uuid import UUID
+
+import polars as pl
+
+from db.policy import Phi
+from db.research import Reading
+from graph.vital_sign import VitalSign
+from workers.research.facts import KEYS, Frame
+from workers.research.job import Job
+from workers.research.reading import Rate, Types, read
+from workers.research.rules import Rule, rule_of
+
+NAME = "vitals"
+
+VITALS: LiteralString = """/* research_vitals */
+SELECT patient_id::text AS patient, encounter_id::text AS encounter, code_system AS system, code,
+    coalesce(value_code, value_unit) AS unit, min(value) AS lowest, max(value) AS highest, avg(value) AS mean,
+    count(*) AS readings
+FROM vitals.vital_sign
+WHERE patient_id = ANY ($1::uuid[]) AND facility_id = ANY ($2::uuid[])
+    AND coalesce(status, '') NOT IN ('cancelled', 'entered-in-error') AND value IS NOT NULL
+    AND ($3::date IS NULL OR sort_time >= $3::date::timestamp AT TIME ZONE 'UTC')
+    AND ($4::date IS NULL OR sort_time < ($4::date + 1)::timestamp AT TIME ZONE 'UTC')
+GROUP BY 1, 2, 3, 4, 5"""
+TYPES: Types = {
+    "patient": pl.String,
+    "encounter": pl.String,
+    "system": pl.String,
+    "code": pl.String,
+    "unit": pl.String,
+    "lowest": pl.Float64,
+    "highest": pl.Float64,
+    "mean": pl.Float64,
+    "readings": pl.Int64,
+}
+FIELDS = {
+    "system": "code",
+    "code": "code",
+    "unit": "value_quantity",
+    "lowest": "value_quantity",
+    "highest": "value_quantity",
+    "mean": "value_quantity",
+    "readings": "value_quantity",
+}
+"""Field of VitalSign that each column is made of."""
+DESCRIPTIONS = {
+    "system": "System of the code",
+    "code": "What was measured",
+    "unit": "Unit of the values, UCUM code where the source has one",
+    "lowest": "Lowest value of the encounter",
+    "highest": "Highest value of the encounter",
+    "mean": "Mean of the values of the encounter",
+    "readings": "Number of values of the encounter",
+}
+
+
+def kinds(column: str) -> tuple[Phi, ...]:
+    """PHI kinds of the field that a column is made of."""
+    fields = VitalSign.__strawberry_definition__.fields  # type: ignore[attr-defined]
+    return tuple(next(one for one in fields if one.python_name == FIELDS[column]).metadata["source"].kinds)
+
+
+def columns(job: Job) -> Sequence[str]:
+    """Columns that a release may have: those that their rule keeps."""
+    return [name for name in FIELDS if rule_of(kinds(name), job.definition.method) is Rule.KEEP]
+
+
+async def read_vitals(
+    reading: Reading, rate: Rate, job: Job, patients: Sequence[UUID], facilities: Sequence[UUID]
+) -> pl.DataFrame:
+    """Aggregates of these patients at these facilities, by patient and encounter. Raises StoreError."""
+    return await read(reading, rate, TYPES, VITALS, list(patients), list(facilities), *job.range)
+
+
+def made_vitals(source: pl.DataFrame, job: Job, patients: pl.DataFrame, encounters: pl.DataFrame) -> Frame:
+    """The table of a release, of the patients (patient, research_id) who stay, sorted by what it shows."""
+    joined = source.join(patients, on="patient", how="inner").join(encounters, on="encounter", how="left")
+    rows = joined.select(*KEYS, *columns(job))
+    changes = {name: {"rule": Rule.KEEP.value, "given": source.height, "kept": rows.height} for name in columns(job)}
+    return Frame(rows.sort(rows.columns), source.height, changes)

@@ -1,0 +1,145 @@
+"""Jobs of an extraction in the queue: begin (SELECT, PLAN), one for each partition (EXTRACT), finish (LOAD, VALIDATE).
+
+Each can be done again, by any worker, with the same result: what a killed worker has begun another does anew, and
+partitions that are made stay made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from uuid import UUID
+
+from db.errors import StoreError
+from db.queue import Queue
+from db.research_method import Method
+from db.settings import Settings
+from workers.research.job import Ended, Job, Jobs, Stage, State
+from workers.research.partition import make_partition
+from workers.research.plan import make_plan, terms_of
+from workers.research.reading import Rate
+from workers.research.release import make_release
+from workers.research.selection import TOO_FEW, estimate, select, vault_position
+from workers.research.sources import Sources
+
+OPEN_PROJECTS = """/* open_research_projects */
+SELECT p.id, method
+FROM clinical.research_project AS p CROSS JOIN LATERAL unnest(p.methods) AS method
+WHERE p.status = 'APPROVED' AND CASE method WHEN 'LIMITED' THEN p.data_use_expires >= current_date
+    WHEN 'TRUSTED' THEN p.irb_expires >= current_date ELSE true END"""
+TELL_S = 30.0
+"""Seconds between two looks at which projects are open."""
+BEGIN, PARTITION, FINISH = "research.begin", "research.partition", "research.finish"
+
+
+class Work:
+    """Does the jobs of a queue with one set of stores."""
+
+    def __init__(self, sources: Sources, queue: Queue) -> None:
+        self._sources = sources
+        self._queue = queue
+        queue.job(BEGIN, self.begin, self._given_up)
+        queue.job(PARTITION, self.partition, self._given_up)
+        queue.job(FINISH, self.finish, self._given_up)
+
+    @property
+    def _jobs(self) -> Jobs:
+        return self._sources.jobs
+
+    async def begin(self, extraction: str) -> None:
+        """Selects the members, makes the plan, and puts the partitions into the queue."""
+        async with self._going(extraction) as job:
+            await self._jobs.start(job)
+            if job.stage in (Stage.SELECT, Stage.PLAN):
+                job = await self._planned(job)
+            assert job.partitions is not None
+            done = await self._jobs.partitions(job)
+            for partition in range(job.partitions):
+                if partition not in done:
+                    lock = f"{job.id} {partition}"
+                    await self._queue.put(PARTITION, lock, extraction=extraction, partition=partition)
+            if len(done) == job.partitions:
+                await self._queue.put(FINISH, f"{job.id} finish", extraction=extraction)
+
+    async def _planned(self, job: Job) -> Job:
+        sources = self._sources
+        async with sources.clinical.project(job.project_id) as source, self._jobs.primary.notes() as vault:
+            patients, partitions = await select(job, source, vault)
+            rows = await estimate(source, list(job.definition.tables), patients)
+        async with self._jobs.primary.notes() as vault:  # after the members are committed
+            position = await vault_position(vault)
+        if patients < TOO_FEW:
+            raise Ended(State.FAILED, "TOO_FEW_PATIENTS")
+        facts = {"seed": job.plan.get("seed", secrets.randbits(48)), "position": position, "patients": patients}
+        await self._jobs.enter(job, Stage.PLAN, facts, partitions, rows)
+        job = await self._jobs.job(job.id)
+        await sources.caught_up(position)
+        await self._jobs.enter(job, Stage.EXTRACT, await make_plan(sources, job))
+        return await self._jobs.job(job.id)
+
+    async def partition(self, extraction: str, partition: int) -> None:
+        """Makes one partition; the last one puts what finishes the extraction into the queue."""
+        async with self._going(extraction) as job:
+            done = await self._jobs.partitions(job)
+            if partition not in done:
+                await self._sources.caught_up(job.plan["position"])
+                facts = await make_partition(self._sources, job, partition, await terms_of(self._sources, job))
+                last = await self._jobs.keep(job, partition, facts)
+            else:
+                last = len(done) == job.partitions
+            if last:
+                await self._queue.put(FINISH, f"{job.id} finish", extraction=extraction)
+
+    async def finish(self, extraction: str) -> None:
+        """Loads, validates and publishes, or puts into quarantine."""
+        async with self._going(extraction) as job:
+            await self._jobs.enter(job, Stage.LOAD, {})
+            await make_release(self._sources, job)
+
+    @asynccontextmanager
+    async def _going(self, extraction: str) -> AsyncGenerator[Job]:
+        """The extraction, where it is to go on. What ends it is noted; where a store is down the queue tries again."""
+        id = UUID(extraction)
+        try:
+            yield await self._jobs.job(id)
+        except Ended as ended:
+            if ended.code != "OVER":
+                await self._jobs.end(id, ended.state, error=ended.code)
+        except StoreError:
+            raise
+        except Exception as error:
+            await self._jobs.end(id, State.FAILED, error=type(error).__name__)
+            raise
+
+    async def _given_up(self, extraction: str, **_: int) -> None:
+        """Notes that a store was not to be reached for too long."""
+        await self._jobs.end(UUID(extraction), State.FAILED, error="STORE_UNAVAILABLE")
+
+
+async def tell_what_is_open(sources: Sources) -> None:
+    """Keeps telling the warehouse which projects are open, for people who log in to it themselves.
+
+    A caller of the graph does not wait for that: of those PostgreSQL is asked at each request.
+    """
+    while True:
+        with suppress(StoreError):
+            async with sources.jobs.primary.notes() as reading:
+                rows = await reading.fetch(OPEN_PROJECTS)
+            await sources.releases.set_open_projects({(row[0], Method(row[1])) for row in rows})
+        await asyncio.sleep(TELL_S)
+
+
+async def work(settings: Settings, *, at_once: int, bytes_per_s: float | None, until_empty: bool = False) -> None:
+    """Works on the extractions of the queue, until it is cancelled or, with `until_empty`, until none waits."""
+    sources = Sources(settings, Rate(bytes_per_s))
+    queue = Queue(settings)
+    Work(sources, queue)
+    telling = asyncio.create_task(tell_what_is_open(sources))
+    try:
+        await queue.work(at_once, until_empty=until_empty)
+    finally:
+        telling.cancel()
+        await asyncio.wait([telling])
+        await sources.close()
