@@ -79,8 +79,14 @@ class Cohort:
         for name, age in (("ageFrom", self.age_from), ("ageTo", self.age_to)):
             if age is not None and not 0 <= age <= AGE_MAX:
                 raise InvalidArgument(f"{path}{name}", f"must be from 0 to {AGE_MAX}, which stands for 90 or older")
-        for kind in (*CODED, "without_condition"):
-            _check_entries(f"{path}{kind}", getattr(self, kind))
+        for name, entries in (
+            ("condition", self.condition),
+            ("procedure", self.procedure),
+            ("medication", self.medication),
+            ("labResult", self.lab_result),
+            ("withoutCondition", self.without_condition),
+        ):
+            _check_entries(f"{path}{name}", entries)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,9 @@ GOOD: Mapping[str, Sequence[Any]] = {
     "withoutCondition": [["http://snomed.info/sct|73211009"]],
     "below": [True, False],
     "dimension": [["SEX"], ["SEX", "AGE_BAND"]],
+    "asOf": ["2026", "2100-01-01"],
+    "version": [1],
+    "name": [["patients"], ["patients", "encounters"]],
 }
 """Values that are good everywhere; others are of the data."""
 BAD: Mapping[str, Sequence[Any]] = {
@@ -85,6 +88,8 @@ BAD: Mapping[str, Sequence[Any]] = {
     "facility": [["x"]],
     "condition": [["bogus"]],
     "dimension": [[]],
+    "asOf": ["soon"],
+    "version": [0],
 }
 """Values that are refused when they are used, or find nothing; of ids see `Values`."""
 RATHER: Mapping[str, int] = {"first": 70, "id": 100, "search": 40}

@@ -110,8 +110,9 @@ async def reading(standby: Standby, graph: Graph) -> AsyncIterator[Graph]:
 async def test_a_replica_answers_as_its_primary_does(reading: Graph, graph: Graph) -> None:
     for profile in (Profile.CLINICIAN, Profile.NURSE, Profile.ANALYST):
         answer, expected = await reading.ask(CHART, profile), await graph.ask(CHART, profile)
-        assert answer.errors == expected.errors == []
-        assert answer.data == expected.data
+        assert answer.data["patients"]["nodes"]
+        # A chart that another test has closed is refused alike.
+        assert (answer.data, answer.errors) == (expected.data, expected.errors)
 
 
 async def removed(standby: Standby) -> None:

@@ -37,7 +37,9 @@ NUMBER = "UPDATE clinical.condition SET code_display = 'Number ' || $2::int WHER
 REMOVE = "DELETE FROM clinical.condition WHERE id = $1"
 STUDY = """INSERT INTO imaging.imaging_study (id, facility_id, patient_id, status, sort_time)
 VALUES ($1, $2, $3, 'available', now())"""
-DEFINED = {"jsonb", "numeric", "bytea", "timestamp with time zone", "tstzrange"}
+PROJECT = """INSERT INTO clinical.research_project (id, facility_id, name, aim, irb_approval, irb_expires, proposed_by)
+VALUES ($1, $2, 'P', 'A', 'IRB 4', '1971-01-01', 'x')"""
+DEFINED = {"jsonb", "numeric", "bytea", "date", "timestamp with time zone", "tstzrange"}
 """Types that feed.columns_of turns into Debezium's form."""
 AS_JSON = {"text", "text[]", "uuid", "uuid[]", "boolean", "smallint", "integer", "bigint", "double precision"}
 """Types that JSON and Debezium write alike, and domains over them."""
@@ -108,6 +110,14 @@ async def test_values_have_debeziums_types(export: Export, chart: Chart, tmp_pat
     assert json.loads(after["reference_range"]) == [{"text": "é"}], "io.debezium.data.Json"
     assert after["sort_time"] == "2020-01-02T00:00:00Z", "io.debezium.time.ZonedTimestamp"
     assert after["value_comparator"] is None
+
+
+async def test_dates_are_days(export: Export, chart: Chart, tmp_path: Path) -> None:
+    project = uuid4()
+    await chart.stores.clinical.worker_fetch(PROJECT, project, chart.facility)
+    await catch_up(export)
+    [line] = of_row(lines(tmp_path), project)
+    assert line["after"]["irb_expires"] == 365, "io.debezium.time.Date"
 
 
 async def test_every_column_has_a_type_that_is_decided(alone: Settings) -> None:

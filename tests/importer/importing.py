@@ -129,9 +129,10 @@ class Importing:
             connection = await self._connect(database)
             names = [row[0] for row in await connection.fetch(TABLES, database)]
             await connection.execute("SET session_replication_role = replica")  # triggers keep audited rows
-            await connection.execute(
-                f"TRUNCATE {', '.join(f'{database}.{name}' for name in names if name not in KEPT)}"
-            )
+            tables = [f"{database}.{name}" for name in names if name not in KEPT]
+            # Nothing is cut off beneath what refers to it.
+            tables += ["vault.surrogate", "vault.member"] if database == "clinical" else []
+            await connection.execute(f"TRUNCATE {', '.join(tables)}")
             await connection.close()
         await self.mongo.ensure()
         for collection in COLLECTIONS.values():

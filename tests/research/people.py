@@ -13,6 +13,8 @@ from tests.asking import Graph
 from tests.writes.mutating import send, written
 
 SCHOLAR, COLLEAGUE, OFFICER = "test-scholar", "test-colleague", "test-officer"
+OTHER = 2
+"""Place of the facility whose records projects of the first one ask for too: none that tests/tenancy compares."""
 PROJECT = """project { id version status name aim methods labels k l epsilon budgetSpent
     dataUseAgreement { reference expires } irbApproval { reference expires kinds }
     facilities { facilityId approvedBy revokedBy } members { subject addedBy } proposedBy approvedBy revokedBy }"""
@@ -43,7 +45,9 @@ SURROGATE = """/* test_surrogate */
 INSERT INTO vault.surrogate (project_id, patient_id, research_id, shift_days) VALUES ($1, $2, $3, 7)"""
 HELD = """/* test_member */
 INSERT INTO vault.member (extraction_id, partition, facility_id, patient_id, research_id) VALUES ($1, 0, $2, $3, $4)"""
-SETTLE = "UPDATE clinical.research_extraction SET state = 'CANCELLED' WHERE state IN ('QUEUED', 'RUNNING')"
+SETTLE = """
+UPDATE clinical.research_extraction SET state = 'CANCELLED'
+WHERE state IN ('QUEUED', 'RUNNING') AND requested_by IN ($1, $2)"""
 DEFINITION = {
     "cohort": {},
     "tables": ["patients"],
@@ -85,7 +89,7 @@ async def approved(graph: Graph, *facilities: int, **terms: Any) -> dict[str, An
 
 async def settled(stores: Stores) -> None:
     """Ends extractions that tests asked for, so that no worker of another test makes them."""
-    await stores.clinical.worker_fetch(SETTLE)
+    await stores.clinical.worker_fetch(SETTLE, SCHOLAR, COLLEAGUE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def released(patients: pl.DataFrame, hierarchies: Sequence[Hierarchy], decided: 
 
 
 def cohort(size: int, seed: int = 6) -> pl.DataFrame:
-    """Patients as a release has them before anything is generalised, with a diagnosis: in their seventies, the same."""
+    """Patients as a release has them before anything is generalised, with a diagnosis: the dead all have the same."""
     chance = random.Random(seed)
     rows: list[dict[str, Any]] = []
     for _ in range(size):
@@ -79,9 +79,7 @@ def cohort(size: int, seed: int = 6) -> pl.DataFrame:
                 "state": chance.choices(["MA", "NH", "CA"], [85, 14, 1])[0],
                 "zip3": chance.choices(["021", "018", "030", "902", "000"], [60, 25, 12, 1, 2])[0],
                 "death_year": chance.randint(2010, 2025) if dead else None,
-                "diagnosis": "I10"
-                if low in (70, 75)
-                else chance.choices(["I10", "E11", "J45", "B20"], [50, 25, 20, 5])[0],
+                "diagnosis": "I46" if dead else chance.choices(["I10", "E11", "J45", "B20"], [50, 25, 20, 5])[0],
             }
         )
     return pl.DataFrame(rows)

@@ -22,6 +22,7 @@ from loaders.reader import Reader
 from loaders.research_counts import CohortDimension, Question, answered, cells_of, histogram
 from loaders.research_definition import Cohort
 from loaders.research_noise import margin, noisy
+from loaders.writes.research_charge import Charge, charge, keep_answer
 from tests.asking import Answer, Graph
 from tests.callers import caller_of
 from tests.research.attack import told_apart
@@ -204,6 +205,19 @@ async def test_asked_at_once_a_question_has_one_answer(counted: Counted) -> None
     answers = await asyncio.gather(*(counted.ask(project, COUNT, e=0.05) for _ in range(6)))
     assert len({answer.data["cohort"]["count"] for answer in answers}) == 1
     assert len(await counted.charges(project)) == 1
+
+
+async def test_a_charge_has_one_answer_of_several_that_are_made_for_it(counted: Counted) -> None:
+    project = key_of(await counted.project(1))
+    async with counted.reading(counted.analyst()) as first, counted.reading(counted.analyst()) as second:
+        charges: list[Charge] = []
+        for reader in (first, second):
+            async with reader.transaction() as writing:
+                charges.append(await charge(writing, project, b"q" * 32, Decimal("0.5")))
+        assert charges == [charges[0]] * 2, "paid once, and not answered yet"
+        for reader, cells in ((first, [40, None]), (second, [50, None])):
+            async with reader.transaction() as writing:
+                assert await keep_answer(writing, charges[0].id, cells) == [40, None]
 
 
 async def test_a_spent_budget_refuses_before_anything_is_counted(counted: Counted) -> None:

@@ -23,6 +23,7 @@ from tests.research.people import (
     AGREEMENT,
     APPROVAL,
     COLLEAGUE,
+    OTHER,
     PROJECT,
     approved,
     facility_id,
@@ -48,7 +49,6 @@ SET_DONE = (
 EXPIRE = """
 UPDATE clinical.research_project SET data_use_expires = current_date - 1, irb_expires = current_date - 1
 WHERE id = $1"""
-NOT_APPROVED = "UPDATE clinical.research_facility SET approved_at = NULL, approved_by = NULL WHERE project_id = $1"
 JOBS = "/* test_jobs */ SELECT count(*) FROM queue.procrastinate_jobs WHERE args ->> 'extraction' = $1"
 SNOMED = "http://snomed.info/sct"
 
@@ -165,12 +165,13 @@ async def test_what_a_project_may_not_have_now_is_refused_before_it_is_counted(g
         assert ("research", "research_cohort_count") not in answer.statements
 
     await refuses((await proposed(graph))["id"], ["projectId"])
-    project = (await approved(graph, 0, 1))["id"]
+    project = (await approved(graph, 0, OTHER))["id"]
     await refuses(project, ["method"], method="LIMITED")
-    await refuses(project, ["cohort", "facilityIds"], cohort={"facilityIds": [facility_id(graph, 1)]})
-    await refuses((await approved(graph, 1))["id"], ["projectId"])  # nobody has approved there
+    await refuses(project, ["cohort", "facilityIds"], cohort={"facilityIds": [facility_id(graph, OTHER)]})
+    await refuses((await approved(graph, OTHER))["id"], ["projectId"])  # nobody has approved there
     terms = {"methods": ["LIMITED", "TRUSTED"], "dataUseAgreement": AGREEMENT, "irbApproval": APPROVAL}
     project = (await approved(graph, **terms))["id"]
+    await refuses(project, ["method"], method="SAFE_HARBOR")
     await requested(graph, project, method="LIMITED", shiftDates=True)
     await requested(graph, project, method="TRUSTED", tables=["notes"])
     await graph.stores.clinical.worker_fetch(EXPIRE, key(project))
@@ -241,7 +242,7 @@ async def test_only_members_ask_and_only_for_research(graph: Graph) -> None:
     written(await send(graph, "addResearchMember", PROJECT, officer(graph), **member))
     assert (await ask(graph, project, colleague)).data["requestDataset"]["userErrors"] == []
     written(await send(graph, "removeResearchMember", PROJECT, officer(graph), **member))
-    for who in (colleague, researcher(graph, 1), researcher(graph, subject="stranger")):
+    for who in (colleague, researcher(graph, OTHER), researcher(graph, subject="stranger")):
         answers = [await ask(graph, one, who, name="falls") for one in (project, never)]
         assert refused(answers[0])["code"] == "NOT_FOUND"
         assert bytes_of(answers[0]) == bytes_of(answers[1])
@@ -276,7 +277,7 @@ async def test_an_extraction_that_waits_is_cancelled_at_once_one_that_runs_is_to
         error = refusal(await cancel(graph, researcher(graph), over))
         assert (error["code"], error["field"]) == ("NOT_ALLOWED_NOW", ["id"])
     left = (await requested(graph, project))["extraction"]["id"]
-    for who in (researcher(graph, subject="stranger"), officer(graph, 1)):
+    for who in (researcher(graph, subject="stranger"), officer(graph, OTHER)):
         answers = [await cancel(graph, who, one) for one in (left, f"ResearchExtraction/{uuid4()}")]
         assert refusal(answers[0])["code"] == "NOT_FOUND"
         assert bytes_of(answers[0]) == bytes_of(answers[1])
@@ -302,7 +303,7 @@ async def test_progress_is_told_as_it_is_made(graph: Graph) -> None:
         while (progress := (await anext(told)).data["jobProgress"])["status"] != "DONE":
             assert progress["done"] <= 1
         assert (progress["done"], progress["extraction"]["state"]) == (1, "PUBLISHED")
-    for who in (researcher(graph, 1), researcher(graph, subject="stranger"), graph.caller()):
+    for who in (researcher(graph, OTHER), researcher(graph, subject="stranger"), graph.caller()):
         answers: list[bytes] = []
         for one in (id, f"ResearchExtraction/{uuid4()}"):
             async with aclosing(graph.subscribe_as(who, PROGRESS, id=one)) as nothing:

@@ -21,6 +21,7 @@ from tests.research.people import (
     APPROVAL,
     COLLEAGUE,
     OFFICER,
+    OTHER,
     PROJECT,
     SCHOLAR,
     approved,
@@ -62,7 +63,7 @@ async def readable(graph: Graph, project: dict[str, Any]) -> list[UUID]:
 
 async def test_a_project_from_proposal_to_revocation(graph: Graph) -> None:
     here = facility_id(graph)
-    project = await proposed(graph, 0, 1)
+    project = await proposed(graph, 0, OTHER)
     assert (project["status"], project["methods"], project["version"]) == ("PROPOSED", [], 1)
     assert project["members"] == [{"subject": SCHOLAR, "addedBy": SCHOLAR}]
     assert await readable(graph, project) == []
@@ -100,9 +101,9 @@ async def test_a_project_from_proposal_to_revocation(graph: Graph) -> None:
 
 
 async def test_every_facility_decides_for_itself(graph: Graph) -> None:
-    project = await approved(graph, 0, 1)
-    both = {graph.facilities[0].id, graph.facilities[1].id}
-    there = officer(graph, 1)
+    project = await approved(graph, 0, OTHER)
+    both = {graph.facilities[0].id, graph.facilities[OTHER].id}
+    there = officer(graph, OTHER)
     given = {"projectId": project["id"]}
     project = written(await send(graph, "approveResearchFacility", PROJECT, there, **given))
     assert set(await readable(graph, project)) == both
@@ -118,19 +119,19 @@ async def test_every_facility_decides_for_itself(graph: Graph) -> None:
 
 async def test_who_proposed_does_not_approve(graph: Graph) -> None:
     """Not as a privacy officer either, at home or elsewhere."""
-    project = await proposed(graph, 0, 1)
+    project = await proposed(graph, 0, OTHER)
     terms = {"id": project["id"], "version": 1, "methods": ["SAFE_HARBOR"]}
     answer = await send(graph, "approveResearchProject", PROJECT, researcher(graph), **terms)
     assert answer.codes == ["FORBIDDEN"]
     error = refusal(await send(graph, "approveResearchProject", PROJECT, officer(graph, subject=SCHOLAR), **terms))
     assert (error["code"], error["field"]) == ("NOT_ALLOWED_NOW", ["id"])
-    there = officer(graph, 1, SCHOLAR)
+    there = officer(graph, OTHER, SCHOLAR)
     error = refusal(await send(graph, "approveResearchFacility", PROJECT, there, projectId=project["id"]))
     assert (error["code"], error["field"]) == ("NOT_ALLOWED_NOW", ["projectId"])
 
 
 async def test_another_facilitys_officer_decides_nothing_but_its_own_records(graph: Graph) -> None:
-    project, there = await proposed(graph, 0, 1), officer(graph, 1)
+    project, there = await proposed(graph, 0, OTHER), officer(graph, OTHER)
     seen = (await graph.ask_as(there, NODE, id=project["id"])).data["node"]
     assert seen["status"] == "PROPOSED"
     given = {"id": project["id"], "version": 1}
@@ -226,7 +227,7 @@ async def test_members_see_a_project_until_they_are_removed(graph: Graph) -> Non
 async def test_elsewhere_a_project_is_like_one_that_never_was(graph: Graph) -> None:
     """Same bytes and statements, for who asks and for who would change it."""
     project, never = (await approved(graph))["id"], f"ResearchProject/{uuid4()}"
-    for who in (researcher(graph, 1), officer(graph, 1), researcher(graph, subject="stranger")):
+    for who in (researcher(graph, OTHER), officer(graph, OTHER), researcher(graph, subject="stranger")):
         there, unknown = [await graph.ask_as(who, NODE, id=one) for one in (project, never)]
         assert bytes_of(there) == bytes_of(unknown)
         assert there.statements == unknown.statements
@@ -241,7 +242,9 @@ async def test_elsewhere_a_project_is_like_one_that_never_was(graph: Graph) -> N
         ("addResearchMember", "projectId", member),
         ("removeResearchMember", "projectId", member),
     ):
-        answers = [await send(graph, name, PROJECT, officer(graph, 1), **{of: one}, **more) for one in (project, never)]
+        answers = [
+            await send(graph, name, PROJECT, officer(graph, OTHER), **{of: one}, **more) for one in (project, never)
+        ]
         assert bytes_of(answers[0]) == bytes_of(answers[1]), name
         assert answers[0].statements == answers[1].statements
         assert refusal(answers[0])["code"] == "NOT_FOUND"

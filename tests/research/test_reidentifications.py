@@ -10,7 +10,7 @@ import pytest_asyncio
 from db.caller import Profile
 from tests.asking import Answer, Graph
 from tests.people import People
-from tests.research.people import COLLEAGUE, OFFICER, PROJECT, SCHOLAR, Made, made, officer, researcher
+from tests.research.people import COLLEAGUE, OFFICER, OTHER, PROJECT, SCHOLAR, Made, made, officer, researcher
 from tests.tenancy.tenants import bytes_of
 from tests.writes.mutating import refusal, send, written
 
@@ -64,7 +64,7 @@ async def test_two_people_and_only_the_privacy_officer_is_told(graph: Graph, rel
     assert (decided["granted"], decided["decidedBy"], decided["version"]) == (True, OFFICER, 2)
     assert decided["patient"]["id"] == f"Patient/{patient}"
     assert decided["patient"]["name"]
-    for who in (researcher(graph), graph.caller(), graph.caller(Profile.REGISTRAR), officer(graph, 1)):
+    for who in (researcher(graph), graph.caller(), graph.caller(Profile.REGISTRAR), officer(graph, OTHER)):
         answer = await graph.ask_as(who, NODE, id=question["id"])
         assert str(patient) not in bytes_of(answer).decode()
     shown = (await graph.ask_as(researcher(graph), NODE, id=question["id"])).data["node"]
@@ -91,8 +91,8 @@ async def test_nobody_decides_on_their_own(graph: Graph, release: Made) -> None:
 
 async def test_the_facility_of_the_patient_decides(graph: Graph, release: Made) -> None:
     """Where a project reads several facilities' records, each officer knows of one's own patients alone."""
-    await graph.stores.clinical.worker_fetch(ELSEWHERE, release.project, graph.facilities[1].id)
-    question, there = written(await ask(graph, release)), officer(graph, 1)
+    await graph.stores.clinical.worker_fetch(ELSEWHERE, release.project, graph.facilities[OTHER].id)
+    question, there = written(await ask(graph, release)), officer(graph, OTHER)
     assert (await graph.ask_as(there, NODE, id=question["id"])).data["node"]["granted"] is None
     error = refusal(await decide(graph, question, there))
     assert (error["code"], error["field"]) == ("NOT_ALLOWED_NOW", ["id"])
@@ -155,7 +155,7 @@ async def test_who_holds_a_patients_records_is_listed(graph: Graph, release: Mad
     assert nothing["nodes"] == []
     for who in (researcher(graph), graph.caller(), graph.caller(Profile.REGISTRAR)):
         assert (await graph.ask_as(who, HOLDINGS, patient=asked)).codes == ["FORBIDDEN"]
-    there = officer(graph, 1)
+    there = officer(graph, OTHER)
     elsewhere = [await graph.ask_as(there, HOLDINGS, patient=one) for one in (asked, f"Patient/{uuid4()}")]
     assert bytes_of(elsewhere[0]) == bytes_of(elsewhere[1])
     assert elsewhere[0].data == {"researchHoldings": None}

@@ -10,7 +10,7 @@ import polars as pl
 
 from tests.asking import Graph
 from tests.imaging.images import get
-from tests.research.people import AGREEMENT, approved, officer, researcher, settled
+from tests.research.people import AGREEMENT, OTHER, approved, officer, researcher, settled
 from tests.writes.mutating import send, written
 from workers.research.work import work
 
@@ -30,9 +30,9 @@ TABLES = ["patients", "encounters", "conditions", "lab_results", "vitals", "note
 async def test_from_a_proposal_to_parquet(graph: Graph) -> None:
     await settled(graph.stores)
     scholar = researcher(graph)
-    project = await approved(graph, 0, 1, methods=["LIMITED"], dataUseAgreement=AGREEMENT)
+    project = await approved(graph, 0, OTHER, methods=["LIMITED"], dataUseAgreement=AGREEMENT)
     given = {"projectId": project["id"]}
-    written(await send(graph, "approveResearchFacility", "project { id }", officer(graph, 1), **given))
+    written(await send(graph, "approveResearchFacility", "project { id }", officer(graph, OTHER), **given))
     asked = {"projectId": project["id"], "name": "Falls of the demo", "method": "LIMITED", "tables": TABLES}
     requested = written(await send(graph, "requestDataset", REQUESTED, scholar, **asked))
     assert requested["state"] == "QUEUED"

@@ -163,7 +163,12 @@ async def test_presence_is_neither_recorded_nor_fed(graph: Graph, patient: str) 
     await note(graph, somebody(graph), patient)
     connection = await asyncpg.connect(graph.settings.clinical_url)
     try:
-        assert await connection.fetchval("SELECT relpersistence FROM pg_class WHERE relname = 'chart_presence'") == b"u"
+        assert (
+            await connection.fetchval(
+                "SELECT relpersistence FROM pg_class WHERE oid = 'clinical.chart_presence'::regclass"
+            )
+            == b"u"
+        )
         assert [await connection.fetchval(sql) for sql in (RECORDED, FED)] == [0, 0]
     finally:
         await connection.close()

@@ -96,9 +96,9 @@ PATIENT_HIERARCHIES: Sequence[Hierarchy] = (
     Hierarchy("zip3", (_zone,)),
     Hierarchy("death_year"),
 )
-"""Quasi-identifiers of the patients of a release: sex and age, by which every study stratifies, are given up last.
-Where it costs the same, an earlier column is kept finer than a later one. No band of ages straddles 89 and 90
-(45 CFR 164.514(b)(2)(i)(C))."""
+"""Quasi-identifiers of the patients of a release; sex and age, by which every study stratifies, are worth most. Where
+it costs the same, an earlier column is kept finer than a later one. No band of ages straddles 89 and 90 (45 CFR
+164.514(b)(2)(i)(C))."""
 
 
 def generalised(frame: pl.DataFrame, hierarchies: Sequence[Hierarchy], levels: Mapping[str, int]) -> pl.DataFrame:

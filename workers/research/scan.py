@@ -141,7 +141,7 @@ class Identifiers:
 
 def _folded(text: pl.Expr) -> pl.Expr:
     """In small letters (of capitals: `ß` is `ss`), without accents and characters that are not seen."""
-    return text.str.normalize("NFKD").str.to_uppercase().str.to_lowercase().str.replace_all(r"[\p{M}\p{Cf}]+", "")
+    return text.str.normalize("NFD").str.to_uppercase().str.to_lowercase().str.replace_all(r"[\p{M}\p{Cf}]+", "")
 
 
 def _weighed(cut: pl.LazyFrame, run: pl.Expr, weight: pl.Expr) -> pl.LazyFrame:
