@@ -1,7 +1,7 @@
 """The pipeline that case studies of such platforms print, which `make bench-research` is compared with.
 
 Patient after patient, each table is asked for the patient's records, each record is a dict, each of its fields goes
-through the rule of its kind, and rows are inserted a few hundred at a time. It is not made slow: statements are
+through the rule of its kind, and rows are inserted one by one, or some at a time. It is not made slow: statements are
 prepared, on one connection that no policy narrows, and each finds its rows by an index. Its rules are those of Safe
 Harbor, field by field. Of a release it has neither vital signs nor a plan against small groups, an archive or a check.
 """
@@ -24,8 +24,6 @@ import asyncpg
 from db.declared import kinds
 from db.warehouse import Row, Warehouse
 
-BATCH = 500
-"""Rows of one INSERT."""
 TIMEOUT_S = 60.0
 SURROGATE_BITS = 53
 """What JSON keeps exactly."""
@@ -160,8 +158,8 @@ class Rules:
         return None
 
 
-async def naive(clinical_url: str, warehouse_url: str, sample: int) -> float:
-    """Seconds from the first read to the last insert for this many patients.
+async def naive(clinical_url: str, warehouse_url: str, sample: int, batch: int) -> float:
+    """Seconds from the first read to the last insert for this many patients, with so many rows in an INSERT.
 
     Needs the administrator of the clinical database; leaves nothing in the warehouse. Raises StoreError.
     """
@@ -171,7 +169,7 @@ async def naive(clinical_url: str, warehouse_url: str, sample: int) -> float:
         for table, source in SOURCES.items():
             columns = ", ".join(f"{name} {kind}" for name, kind in source.columns.items())
             await warehouse.worker_execute(f"CREATE OR REPLACE TABLE naive_{table} ({columns})")
-        return await _release(connection, warehouse, sample)
+        return await _release(connection, warehouse, sample, batch)
     finally:
         for table in SOURCES:
             await warehouse.worker_execute(f"DROP TABLE IF EXISTS naive_{table}")
@@ -179,7 +177,7 @@ async def naive(clinical_url: str, warehouse_url: str, sample: int) -> float:
         await connection.close()
 
 
-async def _release(connection: asyncpg.Connection, warehouse: Warehouse, sample: int) -> float:
+async def _release(connection: asyncpg.Connection, warehouse: Warehouse, sample: int, batch: int) -> float:
     people = await connection.fetch(PEOPLE, sample)
     prefixes = await connection.fetch("SELECT prefix FROM access.zip3")
     rules = Rules(frozenset(row[0] for row in prefixes), datetime.now(UTC).date())
@@ -192,7 +190,7 @@ async def _release(connection: asyncpg.Connection, warehouse: Warehouse, sample:
             for record in await statements[table].fetch(patient_id, facilities):
                 released = rules.deidentified(dict(record), source.kinds)
                 rows.append(tuple(released.get(column) for column in source.columns))
-            if len(rows) >= BATCH:
+            if len(rows) >= batch:
                 await warehouse.worker_load(f"naive_{table}", source.columns, rows)
                 rows.clear()
     for table, source in SOURCES.items():

@@ -97,7 +97,7 @@ RATHER: Mapping[str, int] = {"first": 70, "id": 100, "search": 40}
 
 
 class Choices:
-    """Choices of one example, from a seed that hypothesis drew: its own draws would repeat much of other documents."""
+    """Choices of one document, from its number: hypothesis would repeat much of other documents."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)

@@ -1,4 +1,4 @@
-"""Valid query documents over the whole schema, as a hypothesis strategy: what the two executors are compared by."""
+"""Valid query documents over the whole schema, each from a number: what the two executors are compared by."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from functools import cache
 from typing import Any, TypeAlias, TypeVar
 
 from graphql import GraphQLInterfaceType, GraphQLNamedType, GraphQLObjectType, is_abstract_type, parse, print_ast
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
 
 from tests.differential.arguments import Choices, Values, Variables
 from tests.schema_walk import GRAPH, Place, fields_of
@@ -24,16 +22,6 @@ TOGETHER = 6
 """Fields of one type that are asked for together."""
 DEPTH_MAX = 8
 """Objects inside each other."""
-DRAWN = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow],
-)
-"""The same documents each time; one that fails is cut down by tests.differential.reducing."""
-SEEDS = st.integers(0, 2**32 - 1)
-"""What decides the details of an example."""
 REUSED = re.compile(r"\.\.\. ?(F\d+)")
 VARIABLE = re.compile(r"\$(\w+)")
 
@@ -96,12 +84,11 @@ class Fragment:
     scope: Scope
 
 
-@st.composite
-def documents(draw: st.DrawFn, values: Values) -> Document:
+def generated(choices: Choices, values: Values) -> Document:
     """A document that the schema validates; most of its arguments are good ones, and name what the data holds."""
     paths = list(dict.fromkeys(coordinates().values()))
-    aims = draw(st.lists(st.sampled_from(paths), min_size=2, max_size=4, unique=True))
-    return _Builder(Choices(draw(SEEDS)), values).document(aims)
+    aims = dict.fromkeys(choices.pick(paths) for _ in range(2 + choices.below(3)))
+    return _Builder(choices, values).document(list(aims))
 
 
 @cache

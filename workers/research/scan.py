@@ -140,8 +140,8 @@ class Identifiers:
 
 
 def _folded(text: pl.Expr) -> pl.Expr:
-    """In small letters (of capitals: `ß` is `ss`), without accents and characters that are not seen."""
-    return text.str.normalize("NFD").str.to_uppercase().str.to_lowercase().str.replace_all(r"[\p{M}\p{Cf}]+", "")
+    """In small letters (of capitals: `ß` is `ss`), without accents."""
+    return text.str.normalize("NFD").str.to_uppercase().str.to_lowercase().str.replace_all(r"\p{M}+", "")
 
 
 def _weighed(cut: pl.LazyFrame, run: pl.Expr, weight: pl.Expr) -> pl.LazyFrame:
@@ -150,16 +150,11 @@ def _weighed(cut: pl.LazyFrame, run: pl.Expr, weight: pl.Expr) -> pl.LazyFrame:
 
 
 def _whole_names(names: pl.LazyFrame) -> list[pl.LazyFrame]:
-    """Names of two words and more: in their order, with the last word first, and the first and last word alone."""
+    """Names of two words and more: all words, and the first and last one in either order."""
     words = pl.col("words")
     first, last = words.list.first(), words.list.last()
-    orders = (
-        words.list.join(""),
-        last + words.list.slice(0, words.list.len() - 1).list.join(""),
-        first + last,
-        last + first,
-    )
     several = names.filter(words.list.len() > 1)
+    orders = (words.list.join(""), first + last, last + first)
     return [_weighed(several, order, pl.lit(Weight.PHRASE.value)) for order in orders]
 
 
@@ -231,7 +226,7 @@ def _counted(cells: pl.DataFrame, identifiers: Identifiers, column: str, may: fr
         return {}
     if type_.is_numeric():
         whole = value.cast(pl.Int64, strict=False)
-        cells = cells.filter(whole == value, whole.abs() >= 10 ** (NUMBER_MIN - 1)).with_columns(value=whole.abs())
+        cells = cells.filter(whole == value, whole.abs() >= 10 ** (NUMBER_MIN - 1)).with_columns(value=whole)
     elif not isinstance(type_, pl.String | pl.Categorical | pl.Enum):
         raise TypeError(f"No scan of a column of type {type_}.")
     texts = cells.with_columns(value.cast(pl.String)).drop_nulls("value")
