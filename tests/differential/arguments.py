@@ -57,6 +57,7 @@ GOOD: Mapping[str, Sequence[Any]] = {
     "asOf": ["2026", "2100-01-01"],
     "version": [1],
     "name": [["patients"], ["patients", "encounters"]],
+    "status": [["active"], ["final"], ["finished"]],
 }
 """Values that are good everywhere; others are of the data."""
 BAD: Mapping[str, Sequence[Any]] = {
