@@ -202,9 +202,9 @@ class Archive:
             yield {one.key: one.storage_class for one in page if facility_of(one.key)}
             after = page[-1].key if page else after
 
-    async def worker_list(self, after: str, at_most: int = 1000) -> tuple[Sequence[Listed], bool]:
+    async def worker_list(self, after: str, at_most: int = 1000, prefix: str = PREFIX) -> tuple[Sequence[Listed], bool]:
         """Objects whose keys come after this one, by the bytes of their keys; and whether there are more."""
-        page = await self.call("list_objects_v2", Prefix=PREFIX, StartAfter=after or PREFIX, MaxKeys=at_most)
+        page = await self.call("list_objects_v2", Prefix=prefix, StartAfter=after or prefix, MaxKeys=at_most)
         listed = [
             Listed(one["Key"], one["LastModified"], one.get("StorageClass", "STANDARD"))
             for one in (page or {}).get("Contents", ())

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 THRESHOLD = 11
-"""Patients from which a cell may be published; none at all may be too."""
+"""Patients from which a cell may be published; none at all may be too (CMS cell size policy)."""
 
 PRIME = 2**61 - 1
 """Elimination runs modulo a prime: exact integers of bounded size, where fractions would grow."""

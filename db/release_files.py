@@ -21,6 +21,16 @@ def checked(name: str) -> str:
     return name
 
 
+def release_prefix(release_id: UUID) -> str:
+    """What the keys of all files of a release begin with, those that are staged for it among them."""
+    return f"{PREFIX}{release_id}/"
+
+
+def staged_prefix(release_id: UUID) -> str:
+    """What the keys of what is staged for a release begin with."""
+    return f"{release_prefix(release_id)}staged/"
+
+
 def file_key(release_id: UUID, table: str, partition: int) -> str:
     """Key of the rows that a partition has in a table. Raises ValueError for what is no name of a table."""
-    return f"{PREFIX}{release_id}/{checked(table)}/{partition:05}.parquet"
+    return f"{release_prefix(release_id)}{checked(table)}/{partition:05}.parquet"

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import LiteralString
+
+from db.policy import Phi
+
+APPROVABLE = frozenset({Phi.DATE, Phi.GEOGRAPHY, Phi.MEDICAL_RECORD_NUMBER})
+"""Kinds that an IRB approval may name for TRUSTED."""
+IN_FORCE: LiteralString = """CASE method WHEN 'LIMITED' THEN p.data_use_expires >= current_date
+    WHEN 'TRUSTED' THEN p.irb_expires >= current_date ELSE true END"""
+"""Condition on a project `p`: what `method` demands of it has not expired."""
 
 
 class Method(Enum):

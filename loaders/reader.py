@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, LiteralString, TypeAlias, TypeVar
 from uuid import UUID
 
 from aiodataloader import DataLoader
@@ -16,6 +16,7 @@ from db.live import Listener
 from db.note_writing import NoteWriting
 from db.postgres import AskPatients, Postgres, Session
 from db.research import Reading
+from db.research_method import IN_FORCE
 from db.seen import Seen
 from db.stores import ConsumerLag, Stores
 from db.transaction import Transaction, transaction
@@ -33,12 +34,11 @@ Writable: TypeAlias = Literal["clinical", "imaging", "vitals"]
 PATIENTS = """/* patients_of_caller */
 SELECT reached, denied, excepted, clearances FROM access.patients()"""
 
-OPEN_PROJECTS = """/* open_projects */
+OPEN_PROJECTS: LiteralString = f"""/* open_projects */
 SELECT p.id::text || ' ' || method AS opened
 FROM research_project AS p, unnest(p.methods) AS method
 WHERE p.id IN (SELECT access.research_open())
-    AND CASE method WHEN 'LIMITED' THEN p.data_use_expires >= current_date
-        WHEN 'TRUSTED' THEN p.irb_expires >= current_date ELSE true END"""
+    AND {IN_FORCE}"""
 
 
 class Reader:

@@ -10,8 +10,14 @@ from uuid import UUID
 from db.research import Reading
 from loaders.research_definition import Cohort
 
-IN_RANGE: LiteralString = """($11::date IS NULL OR sort_time >= $11::date::timestamp AT TIME ZONE 'UTC')
-        AND ($12::date IS NULL OR sort_time < ($12::date + 1)::timestamp AT TIME ZONE 'UTC')"""
+
+def in_days(first: LiteralString, last: LiteralString) -> LiteralString:
+    """Condition on facts of the days from one parameter to another, both included; null is no bound."""
+    return f"""({first}::date IS NULL OR sort_time >= {first}::date::timestamp AT TIME ZONE 'UTC')
+    AND ({last}::date IS NULL OR sort_time < ({last}::date + 1)::timestamp AT TIME ZONE 'UTC')"""
+
+
+IN_RANGE = in_days("$11", "$12")
 HERE: LiteralString = "(cardinality($10::uuid[]) = 0 OR facility_id = ANY ($10::uuid[]))"
 
 # Ages are calendar ages, as loaders.research_dataset.age_band: who was born on 29 February is a year older on 1 March

@@ -1,6 +1,6 @@
 """What members of a project ask for: datasets, their next versions, an end to an extraction, whom a number stands for.
 
-A cohort is counted before anything of it is read: what would hold fewer than FEWEST patients is not made.
+A cohort is counted before anything of it is read: what would hold fewer than THRESHOLD patients is not made.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+from db.disclosure import THRESHOLD
 from db.research_method import Method
 from db.transaction import Transaction
 from loaders.reader import Reader
@@ -17,8 +18,6 @@ from loaders.research_cohort import count
 from loaders.research_definition import Definition, parse
 from loaders.write import Code, Refusal, Written, not_found, row_for_update
 
-FEWEST = 11
-"""Patients of a dataset at least (CMS cell size policy: none of 1 to 10)."""
 ROUNDED = 10
 """To a multiple of which a count of patients is told."""
 PATIENTS = "patients"
@@ -105,7 +104,7 @@ class NewDataset:
 async def request_dataset(writing: Transaction, reader: Reader, new: NewDataset) -> Written:
     """Asks for a dataset and its first version: ids of both, and about how many patients it has.
 
-    Raises Refusal, TOO_FEW for a cohort of fewer than FEWEST.
+    Raises Refusal, TOO_FEW for a cohort of fewer than THRESHOLD.
     """
     await _check_project(writing, new.project_id, new.definition)
     id, method = uuid4(), new.definition.method.value
@@ -132,15 +131,15 @@ async def _request_version(
     today, id = _today(), uuid4()
     async with reader.research(project_id) as reading:
         patients = await count(reading, definition.cohort, today)
-    if patients < FEWEST:
-        raise Refusal(Code.TOO_FEW, field, f"The cohort has fewer than {FEWEST} patients.")
+    if patients < THRESHOLD:
+        raise Refusal(Code.TOO_FEW, field, f"The cohort has fewer than {THRESHOLD} patients.")
     await writing.fetch(REQUEST_VERSION, id, project_id, dataset_id, today)
     return Written(dataset_id, found=(id,), counts={PATIENTS: about(patients)})
 
 
 def about(patients: int) -> int:
-    """A number of patients from FEWEST on as it is told: to a multiple of ROUNDED, FEWEST where that is less."""
-    return max((patients + ROUNDED // 2) // ROUNDED * ROUNDED, FEWEST)
+    """A number of patients from THRESHOLD on as it is told: to a multiple of ROUNDED, THRESHOLD where that is less."""
+    return max((patients + ROUNDED // 2) // ROUNDED * ROUNDED, THRESHOLD)
 
 
 async def cancel_extraction(writing: Transaction, id: UUID) -> UUID:

@@ -7,9 +7,10 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
 
+from db.disclosure import THRESHOLD
 from db.errors import Forbidden
-from db.policy import LABELS, Phi
-from db.research_method import Method
+from db.policy import LABELS
+from db.research_method import APPROVABLE, Method
 from db.transaction import Transaction
 from loaders.research_project import project_by_id
 from loaders.write import Written
@@ -31,8 +32,8 @@ from resolvers.write import Given, Input, Prepared, write
 
 NAME_MAX, TEXT_MAX, FACILITIES_MAX = 200, 2000, 100
 """Characters of a name and of an aim or a reason; facilities of a project."""
-K_MIN, K_MAX, L_MAX, EPSILON_MAX = 11, 1000, 100, 20
-IRB_KINDS = (Phi.DATE.value, Phi.GEOGRAPHY.value, Phi.MEDICAL_RECORD_NUMBER.value)
+K_MAX, L_MAX, EPSILON_MAX = 1000, 100, 20
+IRB_KINDS = sorted(kind.value for kind in APPROVABLE)
 """Kinds of identifiers that an IRB may let a trusted data set keep."""
 
 written = link(project_by_id, "id")
@@ -136,7 +137,7 @@ def _terms(given: Given) -> Terms:
     epsilon = given.get("epsilon") or Decimal(0)
     if not 0 <= epsilon <= EPSILON_MAX:
         raise given.invalid("epsilon", f"must be from 0 to {EPSILON_MAX}")
-    k, diversity = _whole(given, "k", K_MIN, K_MAX), _whole(given, "l", 1, L_MAX)
+    k, diversity = _whole(given, "k", THRESHOLD, K_MAX), _whole(given, "l", 1, L_MAX)
     return Terms(methods, data_use, irb, labels, k, diversity, epsilon)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from db.disclosure import THRESHOLD
 from db.errors import Forbidden, InvalidArgument
 from db.research_method import Method
 from loaders.element import fhir_name
@@ -12,7 +13,6 @@ from loaders.research_definition import CODED, Cohort, Definition
 from loaders.research_project import ExtractionRow, extraction_by_id, reidentification_by_id, request_by_id
 from loaders.write import Code, Refusal, Written
 from loaders.writes.research_request import (
-    FEWEST,
     PATIENTS,
     ROUNDED,
     NewDataset,
@@ -56,11 +56,11 @@ def patients(written: Written) -> int | None:
 def patients_in_words(written: Written) -> str | None:
     """The same in words; None where nothing was counted."""
     if any(error.code is Code.TOO_FEW for error in written.errors):
-        return f"<{FEWEST}"
+        return f"<{THRESHOLD}"
     about = patients(written)
     if about is None:
         return None
-    return f"{FEWEST} to {ROUNDED * 3 // 2 - 1}" if about == FEWEST else f"about {about}"
+    return f"{THRESHOLD} to {ROUNDED * 3 // 2 - 1}" if about == THRESHOLD else f"about {about}"
 
 
 async def ask(context: Context, input: Input) -> Written:

@@ -17,7 +17,7 @@ import orjson
 import polars as pl
 
 from db.archive import Archive
-from db.release_files import file_key
+from db.release_files import file_key, release_prefix
 from db.research_method import Method
 from db.settings import Settings
 from loaders.research_definition import Cohort, Definition
@@ -125,6 +125,16 @@ class Network:
         finally:
             await archive.close()
         return pl.concat(frames)
+
+    async def files(self, extraction: UUID) -> Sequence[str]:
+        """Keys of an extraction's files in the archive."""
+        archive = Archive("archive", self.settings.archive_url, 30)
+        try:
+            listed, more = await archive.worker_list("", prefix=release_prefix(extraction))
+            assert not more
+            return [one.key for one in listed]
+        finally:
+            await archive.close()
 
     async def worker(self, mb_per_s: int = 0) -> Process:
         """A process of `python -m workers research work`."""

@@ -17,8 +17,6 @@ from workers.research.ages import (
     birth_year,
     calendar_age,
     calendar_ages,
-    day_offset,
-    event_age_band,
     lived_until,
     year_of,
 )
@@ -188,45 +186,6 @@ def test_the_year_of_birth_beside_a_band(birth: str, until: str, width: int, yea
     assert evaluated(made, birth=[birth], until=[until]) == [year]
 
 
-@pytest.mark.parametrize(
-    ("birth", "on", "shown"),
-    [
-        ("1934-01-02", "2022-03-01", "85-89"),  # 88 then, 92 now: at least 85 + 4 is 89
-        ("1934-01-02", "2021-03-01", None),
-        ("1930-01-02", "1960-03-01", None),  # 30 then: at least 95 now,
-        ("1930-01-02", "2016-03-01", None),
-        ("1930-01-02", "2026-03-01", None),
-        ("1990-01-02", "2026-03-01", "35-39"),
-        ("1990-01-02", "2026-03-02", "35-39"),
-        ("1990-01-02", "2027-03-02", None),
-        ("1937-01-01", "1937-05-01", "0-4"),
-        ("1936-01-01", "1936-05-01", None),
-    ],
-)
-def test_the_age_at_an_event(birth: str, on: str, shown: str | None) -> None:
-    made = event_age_band(pl.col("birth"), pl.col("on"), RELEASE, 5)
-    assert evaluated(made, birth=[birth], on=[on]) == [shown]
-
-
-@pytest.mark.parametrize(
-    ("time", "start", "days"),
-    [
-        ("2024-03-01T00:10:00-05:00", "2024-02-28T23:50:00-05:00", 2),
-        ("2024-02-28T23:59:00-05:00", "2024-02-28T00:01:00-05:00", 0),
-        ("2024-02-27", "2024-02-28", None),
-        ("2024-03", "2024-02-28", None),
-        ("2024-03-01", "2024", None),
-        ("2024-03-01", None, None),
-        (None, "2024-03-01", None),
-        ("1990-03-01", "1936-12-31", None),
-        ("1990-03-01", "1937-01-01", 19417),
-        ("2027-01-01", "2024-03-01", None),
-    ],
-)
-def test_offsets_are_whole_days_from_a_start_that_may_be_told(time: str, start: str, days: int | None) -> None:
-    assert evaluated(day_offset(pl.col("time"), pl.col("start"), RELEASE), time=[time], start=[start]) == [days]
-
-
 @dataclass(frozen=True)
 class Life:
     """A generated patient: FHIR dates, possibly wrong, partial or missing."""
@@ -267,12 +226,12 @@ def releases(draw: st.DrawFn) -> tuple[date, int, list[Life]]:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a Safe Harbor release shows of a patient: a band, years, and year, band and offset of each event."""
+    """What a Safe Harbor release shows of a patient: a band, years, and the year of each event."""
 
     birth_year: int | None
     band: str | None
     death_year: int | None
-    events: list[tuple[int | None, str | None, int | None]]
+    events: list[int | None]
 
 
 def released(release: date, width: int, people: Sequence[Life]) -> Iterator[Shown]:
@@ -293,35 +252,19 @@ def released(release: date, width: int, people: Sequence[Life]) -> Iterator[Show
         expression(Rule.AGE_BAND, "lived_until", terms),
         expression(Rule.YEAR, "died", terms),
     )
-    told = pl.col("events").filter(
-        expression(Rule.YEAR, "events", terms).is_not_null() & (pl.col("events").str.len_bytes() == 10)
+    events = patients.explode("events", empty_as_null=True, keep_nulls=True).select(
+        "place", expression(Rule.YEAR, "events", terms)
     )
-    events = (
-        patients.explode("events", empty_as_null=True, keep_nulls=True)
-        .with_columns(first_event=told.min().over("place"))
-        .select(
-            "place",
-            year=expression(Rule.YEAR, "events", terms),
-            band=expression(Rule.EVENT_AGE_BAND, "events", terms),
-            offset=expression(Rule.OFFSET, "events", terms),
-        )
-    )
-    of_patients: list[list[tuple[int | None, str | None, int | None]]] = [[] for _ in people]
-    for place, year, band_then, offset in events.rows():
-        of_patients[place].append((year, band_then, offset))
+    of_patients: list[list[int | None]] = [[] for _ in people]
+    for place, event in events.rows():
+        of_patients[place].append(event)
     for (year, band_shown, death), of_patient in zip(shown.rows(), of_patients, strict=True):
         yield Shown(year, band_shown, death, of_patient)
 
 
 def latest_births(shown: Shown) -> Iterator[int]:
     """Latest year of birth that each statement but the patient's band allows."""
-    yield from (year for year in (shown.birth_year, shown.death_year) if year is not None)
-    for year, band_then, offset in shown.events:
-        if year is not None:
-            yield year - int((band_then or "0").rstrip("+").split("-")[0])
-            yield (date(year, 12, 31) - timedelta(days=offset or 0)).year
-        elif offset is not None or band_then is not None:
-            yield 0  # of an event that nobody may know the year of
+    yield from (year for year in (shown.birth_year, shown.death_year, *shown.events) if year is not None)
 
 
 @settings(max_examples=80, deadline=None)
@@ -365,14 +308,7 @@ def test_the_rules_are_those_of_the_oracle(made: tuple[date, int, list[Life]]) -
         alone = band(life.birth[:4], until, width) if life.birth else None
         assert shown.birth_year == (year(life.birth) if alone == shown.band else None), life
         assert shown.death_year == year(life.died)
-        first = min((text for text in life.events if year(text) and len(text) == 10), default=None)
-        for text, event in zip(life.events, shown.events, strict=True):
-            then = band(life.birth, text, width)
-            low = int((then or "0").rstrip("+").split("-")[0])
-            tellable = year(text) is not None and low + release.year - int(text[:4]) < 90
-            days = (date.fromisoformat(text) - date.fromisoformat(first)).days if first and len(text) == 10 else -1
-            offset = days if days >= 0 and year(text) else None
-            assert event == (year(text), then if tellable else None, offset), (life, text)
+        assert shown.events == [year(text) for text in life.events], life
 
 
 @settings(max_examples=150, deadline=None)

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.caller import Caller, Profile, PurposeOfUse
-from loaders.writes.research_request import FEWEST, about
+from db.disclosure import THRESHOLD
+from loaders.writes.research_request import about
 from tests.asking import Answer, Graph
 from tests.people import People
 from tests.research.people import (
@@ -57,7 +58,7 @@ SNOMED = "http://snomed.info/sct"
 async def crowd(graph: Graph) -> None:
     """Patients in wards of the first facility, enough of them."""
     people, here = People(graph.stores), graph.facilities[0].id
-    for _ in range(FEWEST):
+    for _ in range(THRESHOLD):
         await people.stay(here, await people.patient(here))
 
 
@@ -195,15 +196,15 @@ async def test_a_cohort_of_fewer_than_eleven_is_not_made(graph: Graph) -> None:
     await people.consent(here, patients[0], type="deny", purpose=[{"code": "HRESCH"}])
     assert refused(await ask(graph, project, cohort=cohort))["code"] == "TOO_FEW"
     others = await requested(graph, project, cohort={"withoutCondition": cohort["condition"]})
-    assert others["patientCount"] >= FEWEST
+    assert others["patientCount"] >= THRESHOLD
 
 
-@given(st.integers(FEWEST, 10**7))
+@given(st.integers(THRESHOLD, 10**7))
 def test_the_count_that_is_told_is_near_and_coarse(patients: int) -> None:
     told = about(patients)
-    assert told >= FEWEST
+    assert told >= THRESHOLD
     assert abs(told - patients) <= 5
-    assert told % 10 == 0 or (told == FEWEST and patients < 15)
+    assert told % 10 == 0 or (told == THRESHOLD and patients < 15)
 
 
 async def test_a_key_that_is_sent_again_asks_once(graph: Graph) -> None:

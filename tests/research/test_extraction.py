@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import date
@@ -11,6 +12,7 @@ from uuid import UUID, uuid4
 import polars as pl
 import pytest_asyncio
 
+from db.release_files import file_key
 from db.research_method import Method
 from db.settings import Settings
 from db.warehouse import Warehouse, release_table
@@ -18,6 +20,8 @@ from tests.apart import apart
 from tests.bench import research_data
 from tests.research.extractions import ADD_FACILITY, ADD_PROJECT, EVERYTHING, Ended, Network
 from workers.research.anonymity import k_anonymity
+from workers.research.reading import Rate
+from workers.research.sources import CONNECTIONS, Sources
 
 PATIENTS = 600
 K = 11
@@ -83,6 +87,7 @@ async def test_a_release_is_published_with_its_report(
             assert count == table["loaded"] == table["rows"] == tables[table["name"]].height > 0, table["name"]
     finally:
         await warehouse.close()
+    assert await net.files(extraction) == sorted(file_key(extraction, name, 0) for name in EVERYTHING)
 
 
 async def test_nobody_is_recognised_by_who_knows_the_registry(
@@ -177,6 +182,7 @@ async def test_an_identifier_in_a_record_keeps_a_release_from_everybody(net: Net
         assert await warehouse.worker_execute(left, f"stored_release_{extraction.hex}%") == [(0,)]
     finally:
         await warehouse.close()
+    assert await net.files(extraction) == []
 
 
 async def test_a_killed_worker_s_extraction_goes_on_with_the_same_result(net: Network) -> None:
@@ -213,6 +219,32 @@ async def test_a_killed_worker_s_extraction_goes_on_with_the_same_result(net: Ne
     assert len(now) == 6
 
 
+async def test_of_partitions_that_end_together_one_is_the_last(net: Network) -> None:
+    """Whose job finishes the extraction: with none it would run for ever."""
+    dataset = await net.dataset(Method.LIMITED, ("patients",))
+    sources = Sources(net.settings, Rate(None))
+    try:
+        for round in range(8):
+            extraction = await net.extraction(dataset, round + 1, CONNECTIONS)
+            job = await sources.jobs.job(extraction)
+            last = await asyncio.gather(*(sources.jobs.keep(job, n, {"rows": n}) for n in range(CONNECTIONS)))
+            assert sorted(last) == [False] * (CONNECTIONS - 1) + [True]
+            assert await sources.jobs.keep(job, 0, {"rows": 100}), "made again it is still there, and still all are"
+            done = "SELECT partitions_done, rows_done FROM clinical.research_extraction WHERE id = $1"
+            assert await net.fetch(done, extraction) == [(CONNECTIONS, sum(range(CONNECTIONS)))]
+            await net.fetch("UPDATE clinical.research_extraction SET state = 'CANCELLED' WHERE id = $1", extraction)
+    finally:
+        await sources.close()
+
+
+async def test_how_much_there_is_to_do_is_known_before(net: Network) -> None:
+    await net.fetch("ANALYZE clinical.patient, clinical.encounter, clinical.lab_result")
+    extraction, _ = await net.made(Method.LIMITED, ("patients", "encounters", "lab_results"))
+    sql = "SELECT rows_estimate, rows_done FROM clinical.research_extraction WHERE id = $1"
+    [(estimate, done)] = await net.fetch(sql, extraction)
+    assert done * 0.8 < estimate < done * 1.25
+
+
 async def test_a_cancelled_extraction_ends_and_is_seen_by_nobody(net: Network) -> None:
     extraction = await net.extraction(await net.dataset(Method.SAFE_HARBOR, ("patients", "lab_results")), 1, 4)
     worker = await net.worker(mb_per_s=1)
@@ -222,6 +254,8 @@ async def test_a_cancelled_extraction_ends_and_is_seen_by_nobody(net: Network) -
     worker.terminate()
     await worker.wait()
     assert (await net.ended(extraction)).state == "CANCELLED"
+    await net.work()  # what the worker left in the queue
+    assert await net.files(extraction) == []
 
 
 async def test_a_project_that_is_revoked_reads_nothing(net: Network) -> None:

@@ -1,4 +1,4 @@
-"""Ages, years and offsets that Safe Harbor lets through, judged together and not one by one.
+"""Ages and years that Safe Harbor lets through, judged together and not one by one.
 
 45 CFR 164.514(b)(2)(i)(C) removes all elements of dates except the year, "and all ages over 89 and all elements of
 dates (including year) indicative of such age, except that such ages and elements may be aggregated into a single
@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from workers.research.dates import DAY_LENGTH, first_day, last_day
+from workers.research.dates import first_day, last_day
 
 LAST_BAND = 90
 """Age from which there is one category."""
@@ -98,17 +98,6 @@ def _band_from(ages: Ages, width: int) -> pl.Expr:
     return pl.when(low == high).then(high)
 
 
-def event_age_band(birth: pl.Expr, on: pl.Expr, release: date, width: int) -> pl.Expr:
-    """The band of the age at an event, where its lower bound, grown until the release, stays below 90; else null.
-
-    "85-89" of eleven years ago says 96 today. An age over 89 is told once, by the patient's own band.
-    """
-    ages = calendar_ages(birth, on)
-    since = release.year - first_day(on).dt.year()
-    told = (since >= 0) & (_band_from(ages, width) + since < LAST_BAND)
-    return pl.when(told).then(age_band(ages, width))
-
-
 def year_of(date_time: pl.Expr, release: date) -> pl.Expr:
     """The year (Int32) of a FHIR date, where no age over 89 follows from it by the end of the year of the release."""
     year = first_day(date_time).dt.year()
@@ -123,18 +112,3 @@ def birth_year(birth: pl.Expr, until: pl.Expr, release: date, width: int) -> pl.
     shown = _band_from(calendar_ages(birth, until), width)
     alone = _band_from(calendar_ages(birth.str.slice(0, 4), until), width)
     return pl.when(shown.eq_missing(alone)).then(year_of(birth, release))
-
-
-def day_offset(time: pl.Expr, start: pl.Expr, release: date) -> pl.Expr:
-    """Days (Int32) from the day of `start` to that of `time`, as both are written.
-
-    Null where either is no day, its year is not told (the distance would tell an old start) or `time` is the earlier.
-    An offset must not meet the year of its event, in its row or by way of its encounter: events of two years at a known
-    distance are near New Year.
-    """
-    told = [
-        pl.when((each.str.len_bytes() >= DAY_LENGTH) & year_of(each, release).is_not_null()).then(first_day(each))
-        for each in (time, start)
-    ]
-    days = told[0].cast(pl.Int32) - told[1].cast(pl.Int32)
-    return pl.when(days >= 0).then(days)

@@ -12,7 +12,7 @@ from db.research import Reading
 from workers.research.job import Job
 from workers.research.numbering import numbered
 from workers.research.reading import Rate, Types, read
-from workers.research.rules import Rule, Terms, expression, rule_of
+from workers.research.rules import Rule, Terms, expression
 from workers.research.tables import TABLES, Column, Kind, Table
 
 READ_AS: Mapping[Kind, type[pl.DataType]] = {
@@ -52,10 +52,9 @@ class Frame:
 
 def ruled(job: Job, table: Table) -> Sequence[Ruled]:
     """Columns that a release may have, by the rules of its method; what has none is not even read."""
-    definition = job.definition
     found: list[Ruled] = []
     for column in table.columns:
-        rule = rule_of(column.kinds, definition.method, shift=definition.shift_dates, approved=job.approved)
+        rule = job.rule(column.kinds)
         if rule is not None and rule is not Rule.SCRUB:
             found.append(Ruled(column, rule))
     return found
@@ -91,15 +90,13 @@ def under_rules(
     columns = ruled(job, table)
     joined = source.join(patients, on="research_id", how="inner").join(encounters, on="encounter", how="left")
     rows = joined.select(*KEYS, *(expression(one.rule, one.column.name, terms).alias(one.name) for one in columns))
-    changes = {
-        one.name: {
-            "rule": one.rule.value,
-            "given": joined.height - joined[one.column.name].null_count(),
-            "kept": rows.height - rows[one.name].null_count(),
-        }
-        for one in columns
-    }
+    changes = {one.name: change(one.rule, joined[one.column.name], rows[one.name]) for one in columns}
     return Frame(rows.sort(rows.columns), source.height, changes)
+
+
+def change(rule: Rule, given: pl.Series, kept: pl.Series) -> Mapping[str, Any]:
+    """What a report says of a column: its rule, and how many values it had before and has after it."""
+    return {"rule": rule.value, "given": given.count(), "kept": kept.count()}
 
 
 def without(frame: Frame, withheld: pl.DataFrame) -> Frame:

@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 from db.policy import Phi
-from db.research import Research
+from db.research import Reading, Research
+from db.research_method import IN_FORCE
 from loaders.research_definition import Definition, parse
+from workers.research.places import zip3_allowed
+from workers.research.rules import Rule, Terms, Use, rule_of
 
-JOB = """/* research_job */
+JOB: LiteralString = f"""/* research_job */
 SELECT e.id, e.project_id, e.dataset_id, e.version, e.state, e.stage, e.as_of, e.plan, e.cancelled_by IS NOT NULL,
-    d.definition, d.name, p.k, p.l, p.irb_kinds, p.status = 'APPROVED' AND d.method = ANY (p.methods)
-        AND CASE d.method WHEN 'LIMITED' THEN p.data_use_expires >= current_date
-            WHEN 'TRUSTED' THEN p.irb_expires >= current_date ELSE true END,
+    d.definition, d.name, p.k, p.l, p.irb_kinds, p.status = 'APPROVED' AND method = ANY (p.methods) AND {IN_FORCE},
     e.partitions
 FROM clinical.research_extraction AS e
 JOIN clinical.research_dataset AS d ON d.id = e.dataset_id
@@ -36,6 +37,8 @@ SET stage = $2::text, plan = coalesce(plan, '{}') || $3::jsonb, partitions = coa
     rows_estimate = coalesce($5::bigint, rows_estimate)
 WHERE id = $1::uuid"""
 
+# Partitions that end together are noted one after the other: of each the sums are those of all before it.
+LOCK = "/* lock_research_job */ SELECT state FROM clinical.research_extraction WHERE id = $1::uuid FOR UPDATE"
 # What a partition wrote before it was tried again is counted once: the sums are those of the rows kept.
 KEEP_PARTITION = """/* keep_research_partition */
 INSERT INTO clinical.research_partition (extraction_id, partition, facts) VALUES ($1::uuid, $2::int, $3::jsonb)
@@ -50,6 +53,7 @@ FROM (
 WHERE e.id = $1::uuid
 RETURNING e.partitions_done, e.partitions"""
 
+DONE = "/* research_partitions_done */ SELECT partition FROM clinical.research_partition WHERE extraction_id = $1::uuid"
 PARTITIONS = """/* research_partitions */
 SELECT partition, facts FROM clinical.research_partition WHERE extraction_id = $1::uuid ORDER BY partition"""
 
@@ -58,6 +62,9 @@ UPDATE clinical.research_extraction
 SET state = $2::text, stage = CASE WHEN $2::text IN ('PUBLISHED', 'QUARANTINED') THEN 'DONE' ELSE stage END,
     report = coalesce($3::jsonb, report), sha256 = $4::text, error = $5::text, finished_at = clock_timestamp()
 WHERE id = $1::uuid AND state IN ('QUEUED', 'RUNNING')"""
+
+
+ALLOWED_PREFIXES = "/* zip3_allowed */ SELECT prefix FROM access.zip3"
 
 
 class Stage(Enum):
@@ -113,10 +120,27 @@ class Job:
     partitions: int | None
     """None until the members are selected."""
 
+    def rule(self, kinds: Sequence[Phi], use: Use | None = None) -> Rule | None:
+        """Rule for a column of these PHI kinds; None: not exported."""
+        definition = self.definition
+        return rule_of(kinds, definition.method, use, shift=definition.shift_dates, approved=self.approved)
+
     @property
     def range(self) -> Sequence[date | None]:
         """First and last day of what is read."""
         return self.definition.cohort.start, self.definition.cohort.end
+
+
+def _going(state: State) -> None:
+    if state not in (State.QUEUED, State.RUNNING):
+        raise Ended(state, "OVER")
+
+
+async def terms_of(reading: Reading, job: Job) -> Terms:
+    """What all rules of an extraction share. Raises StoreError."""
+    prefixes = [row[0] for row in await reading.fetch(ALLOWED_PREFIXES)]
+    definition = job.definition
+    return Terms(job.as_of, definition.age_band_years, zip3_allowed(prefixes, strict=definition.strict))
 
 
 class Jobs:
@@ -148,8 +172,7 @@ class Jobs:
             approved=frozenset(map(Phi, row[13])),
             partitions=row[15],
         )
-        if job.state not in (State.QUEUED, State.RUNNING):
-            raise Ended(job.state, "OVER")
+        _going(job.state)
         if row[8]:
             raise Ended(State.CANCELLED, "CANCELLED")
         if not row[14]:
@@ -169,11 +192,21 @@ class Jobs:
             await writing.fetch(ENTER, job.id, stage.value, plan, partitions, rows)
 
     async def keep(self, job: Job, partition: int, facts: Mapping[str, Any]) -> bool:
-        """Notes that a partition is made; True where it was the last. Done twice it changes nothing."""
+        """Notes that a partition is made; True where it was the last. Done twice it changes nothing.
+
+        Raises Ended where the extraction is over by now, StoreError.
+        """
         async with self.primary.notes() as writing:
+            [(state,)] = await writing.fetch(LOCK, job.id)
+            _going(State(state))
             await writing.fetch(KEEP_PARTITION, job.id, partition, facts)
             [(done, all_of_them)] = await writing.fetch(COUNT_PARTITIONS, job.id)
             return bool(done == all_of_them)
+
+    async def done(self, job: Job) -> frozenset[int]:
+        """Partitions that are made."""
+        async with self.primary.notes() as reading:
+            return frozenset(row[0] for row in await reading.fetch(DONE, job.id))
 
     async def partitions(self, job: Job) -> Mapping[int, Mapping[str, Any]]:
         """What the partitions that are made noted."""

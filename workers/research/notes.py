@@ -12,9 +12,10 @@ from db.mongo import Mongo
 from db.notes_schema import CLINICAL_NOTES
 from db.policy import Phi
 from graph.clinical_note import ClinicalNote
-from workers.research.facts import KEYS, Frame
+from workers.research.facts import KEYS, Frame, change
+from workers.research.fields import kinds
 from workers.research.job import Job
-from workers.research.rules import Rule, Terms, expression, rule_of
+from workers.research.rules import Rule, Terms, expression
 from workers.research.text import scrubbed
 
 NAME = "notes"
@@ -40,19 +41,14 @@ DESCRIPTIONS = {
 }
 
 
-def kinds(column: str) -> tuple[Phi, ...]:
+def kinds_of(column: str) -> tuple[Phi, ...]:
     """PHI kinds of the field that a column is made of."""
-    fields = ClinicalNote.__strawberry_definition__.fields  # type: ignore[attr-defined]
-    return tuple(next(one for one in fields if one.python_name == FIELDS[column]).metadata["source"].kinds)
+    return kinds(ClinicalNote, FIELDS[column])
 
 
 def rules(job: Job) -> Mapping[str, Rule]:
     """Columns that a release may have, with their rules; a text has none under Safe Harbor."""
-    definition = job.definition
-    ruled = {
-        name: rule_of(kinds(name), definition.method, shift=definition.shift_dates, approved=job.approved)
-        for name in FIELDS
-    }
+    ruled = {name: job.rule(kinds_of(name)) for name in FIELDS}
     return {name: rule for name, rule in ruled.items() if rule is not None}
 
 
@@ -112,13 +108,6 @@ def made_notes(
         for name, rule in ruled.items()
     ]
     rows = clean.notes.select(*KEYS, *shown)
-    changes: dict[str, Mapping[str, Any]] = {
-        name: {
-            "rule": rule.value,
-            "given": joined.height - joined[name].null_count(),
-            "kept": rows.height - rows[name].null_count(),
-        }
-        for name, rule in ruled.items()
-    }
+    changes = {name: change(rule, joined[name], rows[name]) for name, rule in ruled.items()}
     changes["text"] = {**changes["text"], **{f"tokens {token}": count for token, count in clean.tokens.items()}}
     return Frame(rows.sort(rows.columns), source.height, changes)

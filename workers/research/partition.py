@@ -10,6 +10,7 @@ from uuid import UUID
 
 import polars as pl
 
+from db.research_method import Method
 from workers.research import notes, vitals
 from workers.research.facts import (
     KEYS,
@@ -21,9 +22,8 @@ from workers.research.facts import (
     without,
 )
 from workers.research.identifiers import read_identifiers
-from workers.research.job import Job
+from workers.research.job import Job, terms_of
 from workers.research.reading import Types, read
-from workers.research.rules import Terms
 from workers.research.scan import Identifiers, scan
 from workers.research.sources import Sources, staged_key
 
@@ -39,10 +39,11 @@ MEMBER_TYPES: Types = {"research_id": pl.Int64, "patient": pl.String, "shift_day
 ALLOWED = "/* research_allowed */ SELECT access.research_facilities(), access.research_labels()"
 
 
-async def make_partition(sources: Sources, job: Job, partition: int, terms: Terms) -> Mapping[str, Any]:
+async def make_partition(sources: Sources, job: Job, partition: int) -> Mapping[str, Any]:
     """Stages the tables of a partition and gives what is noted of it; again it stages the same. Raises StoreError."""
     patients, withheld = [await sources.get(staged_key(job.id, name, partition)) for name in (PATIENTS, WITHHELD)]
     async with sources.clinical.project(job.project_id) as reading:
+        terms = await terms_of(reading, job)
         members = await read(reading, sources.rate, MEMBER_TYPES, MEMBERS, job.id, partition, job.project_id)
         kept = members.join(patients.select("research_id"), on="research_id", how="semi")
         identifiers = await read_identifiers(reading, sources.rate, job, partition)
@@ -87,8 +88,9 @@ async def _staged(
     findings = await asyncio.to_thread(_found, job, tables, identifiers)
     for name, frame in made.items():
         await sources.put(staged_key(job.id, name, partition), frame.rows)
-    counted = [counts(name, frame.rows) for name, frame in made.items()]
-    await sources.put(staged_key(job.id, COUNTS, partition), pl.concat(counted) if counted else NO_COUNTS)
+    if job.definition.method is Method.SAFE_HARBOR:
+        counted = [counts(name, frame.rows) for name, frame in made.items()]
+        await sources.put(staged_key(job.id, COUNTS, partition), pl.concat([NO_COUNTS, *counted]))
     return {
         "rows": patients.height + sum(frame.rows.height for frame in made.values()),
         "tables": {
@@ -123,7 +125,7 @@ def counts(table: str, rows: pl.DataFrame) -> pl.DataFrame:
         .select(pl.lit(table).alias("table"), pl.lit(name).alias("column"), "value", "patients")
         for name in rare_columns(rows)
     ]
-    return pl.concat(found) if found else NO_COUNTS
+    return pl.concat([NO_COUNTS, *found])
 
 
 def rare_columns(rows: pl.DataFrame) -> Sequence[str]:

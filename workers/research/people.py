@@ -14,9 +14,10 @@ from db.research_method import Method
 from graph.datatype import Address
 from graph.patient import Patient
 from workers.research.ages import lived_until
+from workers.research.fields import field, kinds
 from workers.research.job import Job
 from workers.research.reading import Rate, Types, read
-from workers.research.rules import Rule, Terms, Use, expression, rule_of
+from workers.research.rules import Rule, Terms, Use, expression
 
 # The home address first, else whichever stands first.
 PEOPLE: LiteralString = """/* research_people */
@@ -104,15 +105,13 @@ def made_columns(job: Job, hierarchies: Sequence[str]) -> Sequence[Made]:
     """Columns of the patients table; under Safe Harbor those alone that can be generalised (`hierarchies`)."""
     found: list[Made] = []
     for known in KNOWN:
-        field = next(one for one in known.type.__strawberry_definition__.fields if one.python_name == known.field)
-        kinds: tuple[Phi, ...] = tuple(field.metadata["source"].kinds)
-        definition = job.definition
-        rule = rule_of(kinds, definition.method, known.use, shift=definition.shift_dates, approved=job.approved)
+        declared = kinds(known.type, known.field)
+        rule = job.rule(declared, known.use)
         if rule is None or rule is Rule.SCRUB:
             continue
         name = RENAMED.get((rule, known.name), known.name)
-        if definition.method is not Method.SAFE_HARBOR or name in hierarchies:
-            found.append(Made(name, known, rule, kinds, field.description or ""))
+        if job.definition.method is not Method.SAFE_HARBOR or name in hierarchies:
+            found.append(Made(name, known, rule, declared, field(known.type, known.field).description or ""))
     return found
 
 

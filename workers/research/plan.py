@@ -15,42 +15,33 @@ from typing import Any, LiteralString
 import polars as pl
 
 from db.research_method import Method
+from loaders.research_cohort import in_days
 from workers.research.anonymity import PATIENT_HIERARCHIES, SENSITIVE, anonymise, generalised, left_out
-from workers.research.job import Job
+from workers.research.job import Job, terms_of
 from workers.research.partition import PATIENTS, WITHHELD
 from workers.research.people import made, made_columns, read_people
-from workers.research.places import zip3_allowed
 from workers.research.rare import rare_codes
 from workers.research.reading import Types, read
-from workers.research.rules import Terms
 from workers.research.sources import Sources, staged_key
+from workers.research.tables import TABLES
 
+CONDITIONS = TABLES["conditions"]
 HIERARCHY_NAMES = tuple(one.column for one in PATIENT_HIERARCHIES)
 SUPPRESSED_MAX = 0.02
 """Share of patients that may stay out before quasi-identifiers are generalised further."""
 COMBINED = 2
 """Diagnoses that an adversary is taken to know of somebody at most (k^m-anonymity)."""
 
-DIAGNOSES: LiteralString = """/* research_diagnoses */
+DIAGNOSES: LiteralString = f"""/* research_diagnoses */
 SELECT DISTINCT m.research_id, f.code_system AS system, f.code
 FROM vault.member AS m
-JOIN clinical.condition AS f ON (f.facility_id, f.patient_id) = (m.facility_id, m.patient_id)
-WHERE m.extraction_id = $1::uuid AND f.code IS NOT NULL
-    AND coalesce(f.verification_status, '') NOT IN ('refuted', 'entered-in-error')
-    AND ($2::date IS NULL OR f.sort_time >= $2::date::timestamp AT TIME ZONE 'UTC')
-    AND ($3::date IS NULL OR f.sort_time < ($3::date + 1)::timestamp AT TIME ZONE 'UTC')"""
+{CONDITIONS.joined}
+WHERE m.extraction_id = $1::uuid AND f.code IS NOT NULL AND {CONDITIONS.real} AND {in_days("$2", "$3")}"""
 DIAGNOSIS_TYPES: Types = {"research_id": pl.Int64, "system": pl.String, "code": pl.String}
-ALLOWED_PREFIXES = "/* zip3_allowed */ SELECT prefix FROM access.zip3"
+TOKEN = pl.concat_str("system", "code", separator="|", ignore_nulls=True)
+"""A code with its system."""
 
 RULES = ("rules.py", "ages.py", "dates.py", "places.py", "anonymity.py", "rare.py", "plan.py")
-
-
-async def terms_of(sources: Sources, job: Job) -> Terms:
-    """What all rules of an extraction share. Raises StoreError."""
-    async with sources.clinical.project(job.project_id) as reading:
-        prefixes = [row[0] for row in await reading.fetch(ALLOWED_PREFIXES)]
-    definition = job.definition
-    return Terms(job.as_of, definition.age_band_years, zip3_allowed(prefixes, strict=definition.strict))
 
 
 async def make_plan(sources: Sources, job: Job) -> Mapping[str, Any]:
@@ -58,8 +49,8 @@ async def make_plan(sources: Sources, job: Job) -> Mapping[str, Any]:
 
     Raises StoreError.
     """
-    terms = await terms_of(sources, job)
     async with sources.clinical.project(job.project_id) as reading:
+        terms = await terms_of(reading, job)
         people = await read_people(reading, sources.rate, job, terms)
         diagnoses = pl.DataFrame(schema=dict(DIAGNOSIS_TYPES))
         if "conditions" in job.definition.tables:
@@ -116,15 +107,14 @@ def _diversity(l: int, pairs: pl.DataFrame) -> int:  # noqa: E741
 
 
 def _without_rare(pairs: pl.DataFrame, k: int) -> pl.DataFrame:
-    coded = pairs.with_columns(pl.concat_str("system", "code", separator="|", ignore_nulls=True).alias("token"))
+    coded = pairs.with_columns(TOKEN.alias("token"))
     rare = rare_codes(coded.select("research_id", pl.col("token").alias("code")), k, COMBINED)
     return coded.join(rare.rename({"code": "token"}), on=["research_id", "token"], how="anti").select(pairs.columns)
 
 
 def sensitive_of(diagnoses: pl.DataFrame) -> pl.DataFrame:
     """Of each patient with a diagnosis the one that fewest have (columns research_id and SENSITIVE)."""
-    token = pl.concat_str("system", "code", separator="|", ignore_nulls=True)
-    counted = diagnoses.with_columns(token.alias(SENSITIVE)).with_columns(pl.len().over(SENSITIVE).alias("patients"))
+    counted = diagnoses.with_columns(TOKEN.alias(SENSITIVE)).with_columns(pl.len().over(SENSITIVE).alias("patients"))
     rarest = counted.sort("patients", SENSITIVE).group_by("research_id", maintain_order=True).first()
     return rarest.select("research_id", SENSITIVE)
 

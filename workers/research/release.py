@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import polars as pl
 
+from db.policy import Phi
 from db.release_files import file_key
 from db.research_method import Method
 from db.warehouse_release import Release, ReleaseColumn, ReleaseFile, ReleaseTable
@@ -58,13 +59,13 @@ async def make_release(sources: Sources, job: Job) -> None:
         await sources.jobs.enter(job, Stage.VALIDATE, {})
         hidden = {column: len(values) for column, values in rare.items()}
         validated = await validate(sources, job, tables, loaded, Path(folder), hidden)
-    if not validated.passed:
+    if validated.passed:
+        await sources.releases.register(_release(job, tables, validated))
+    else:
         await sources.releases.drop(job.id, names)
-        await sources.jobs.end(job.id, State.QUARANTINED, report=validated.report, sha256=validated.sha256)
-        return
-    await sources.releases.register(_release(job, tables, validated))
-    await sources.jobs.end(job.id, State.PUBLISHED, report=validated.report, sha256=validated.sha256)
-    await sources.unstage(job, [*names, COUNTS])
+    state = State.PUBLISHED if validated.passed else State.QUARANTINED
+    await sources.jobs.end(job.id, state, report=validated.report, sha256=validated.sha256)
+    await sources.clear(job.id, state)
 
 
 async def _rare(sources: Sources, job: Job) -> Rare:
@@ -121,30 +122,27 @@ def _numbered_rows(name: str, staged: pl.DataFrame, rare: Rare) -> pl.DataFrame:
 
 
 def _columns(job: Job, name: str, schema: Mapping[str, pl.DataType]) -> Sequence[ReleaseColumn]:
-    described: dict[str, ReleaseColumn] = {}
-    for key, description in KEY_COLUMNS.items():
-        described[key] = ReleaseColumn(key, "", description, None, "RANDOM")
+    described = {key: (description, None, "RANDOM") for key, description in KEY_COLUMNS.items()} | {
+        column: (description, next(iter(kinds), None), rule.value)
+        for column, description, kinds, rule in _described(job, name)
+    }
+    return [ReleaseColumn(column, TYPES[type_.base_type()], *described[column]) for column, type_ in schema.items()]
+
+
+def _described(job: Job, name: str) -> Iterator[tuple[str, str, Sequence[Phi], Rule]]:
+    """Name, description, kinds and rule of each column of a table."""
     if name == PATIENTS:
-        for one in made_columns(job, HIERARCHY_NAMES):
-            kind = next(iter(one.kinds), None)
-            described[one.name] = ReleaseColumn(one.name, "", one.description, kind, one.rule.value)
+        for made in made_columns(job, HIERARCHY_NAMES):
+            yield made.name, made.description, made.kinds, made.rule
     elif name in TABLES:
         for one in ruled(job, TABLES[name]):
-            kind = next(iter(one.column.kinds), None)
-            described[one.name] = ReleaseColumn(one.name, "", one.column.description, kind, one.rule.value)
+            yield one.name, one.column.description, one.column.kinds, one.rule
     elif name == notes.NAME:
         for column, rule in notes.rules(job).items():
-            kind = next(iter(notes.kinds(column)), None)
-            described[column] = ReleaseColumn(column, "", notes.DESCRIPTIONS[column], kind, rule.value)
+            yield column, notes.DESCRIPTIONS[column], notes.kinds_of(column), rule
     else:
         for column in vitals.columns(job):
-            kind = next(iter(vitals.kinds(column)), None)
-            described[column] = ReleaseColumn(column, "", vitals.DESCRIPTIONS[column], kind, Rule.KEEP.value)
-    return [
-        ReleaseColumn(column, TYPES[type_.base_type()], one.description, one.kind, one.rule)
-        for column, type_ in schema.items()
-        for one in (described[column],)
-    ]
+            yield column, vitals.DESCRIPTIONS[column], vitals.kinds_of(column), Rule.KEEP
 
 
 def _release(job: Job, tables: Sequence[ReleaseTable], validated: Validated) -> Release:

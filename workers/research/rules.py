@@ -15,8 +15,8 @@ from typing import TypeAlias
 import polars as pl
 
 from db.policy import Phi
-from db.research_method import Method
-from workers.research.ages import age_band, birth_year, calendar_age, calendar_ages, day_offset, event_age_band, year_of
+from db.research_method import APPROVABLE, Method
+from workers.research.ages import age_band, birth_year, calendar_age, calendar_ages, year_of
 from workers.research.dates import shifted
 from workers.research.places import Prefixes, state, zip3, zip5
 
@@ -28,10 +28,6 @@ class Use(Enum):
     """Date of birth."""
     AGE = "AGE"
     """The patient's age: a date up to which the patient ages."""
-    EVENT_AGE = "EVENT_AGE"
-    """The age at an event: its date."""
-    OFFSET = "OFFSET"
-    """A time of which the distance from `first_event` is what matters."""
     CITY = "CITY"
     POSTAL_CODE = "POSTAL_CODE"
     STATE = "STATE"
@@ -44,9 +40,7 @@ class Rule(Enum):
     YEAR = "YEAR"
     BIRTH_YEAR = "BIRTH_YEAR"
     AGE_BAND = "AGE_BAND"
-    EVENT_AGE_BAND = "EVENT_AGE_BAND"
     AGE = "AGE"
-    OFFSET = "OFFSET"
     SHIFT = "SHIFT"
     ZIP3 = "ZIP3"
     ZIP5 = "ZIP5"
@@ -62,8 +56,6 @@ SAFE_HARBOR: Rules = {
     (Phi.DATE, None): Rule.YEAR,
     (Phi.DATE, Use.BIRTH): Rule.BIRTH_YEAR,
     (Phi.DATE, Use.AGE): Rule.AGE_BAND,
-    (Phi.DATE, Use.EVENT_AGE): Rule.EVENT_AGE_BAND,
-    (Phi.DATE, Use.OFFSET): Rule.OFFSET,
     (Phi.GEOGRAPHY, Use.POSTAL_CODE): Rule.ZIP3,
 }
 LIMITED: Rules = {
@@ -72,16 +64,11 @@ LIMITED: Rules = {
     (Phi.DATE, None): Rule.SHIFT,
     (Phi.DATE, Use.BIRTH): Rule.SHIFT,
     (Phi.DATE, Use.AGE): Rule.AGE,
-    (Phi.DATE, Use.EVENT_AGE): Rule.AGE,
-    (Phi.DATE, Use.OFFSET): Rule.SHIFT,
     (Phi.GEOGRAPHY, Use.CITY): Rule.KEEP,
     (Phi.GEOGRAPHY, Use.POSTAL_CODE): Rule.ZIP5,
     (Phi.FREE_TEXT, None): Rule.SCRUB,
 }
 RULES: Mapping[Method, Rules] = {Method.SAFE_HARBOR: SAFE_HARBOR, Method.LIMITED: LIMITED, Method.TRUSTED: LIMITED}
-
-APPROVABLE = frozenset({Phi.DATE, Phi.GEOGRAPHY, Phi.MEDICAL_RECORD_NUMBER})
-"""Kinds that an IRB approval may name for TRUSTED."""
 
 
 def rule_of(
@@ -123,8 +110,8 @@ class Terms:
 def expression(rule: Rule, column: str, terms: Terms) -> pl.Expr:
     """The column after the rule, under its own name. All are text, and FHIR dates, unless a rule keeps them.
 
-    Rules read these columns beside it: AGE and the bands `birth_date`; BIRTH_YEAR `lived_until` (see ages.py); OFFSET
-    `first_event`; SHIFT `shift_days` (Int32); ZIP3 and STATE `country`. Raises ValueError for SCRUB, which is no matter
+    Rules read these columns beside it: AGE and AGE_BAND `birth_date`; BIRTH_YEAR `lived_until` (see ages.py); SHIFT
+    `shift_days` (Int32); ZIP3 and STATE `country`. Raises ValueError for SCRUB, which is no matter
     of columns: each text is scrubbed of the names and numbers of its patient (db/scrub).
     """
     value = pl.col(column)
@@ -138,12 +125,8 @@ def expression(rule: Rule, column: str, terms: Terms) -> pl.Expr:
             made = birth_year(value, pl.col("lived_until"), terms.release, terms.width)
         case Rule.AGE_BAND:
             made = age_band(calendar_ages(birth, value), terms.width)
-        case Rule.EVENT_AGE_BAND:
-            made = event_age_band(birth, value, terms.release, terms.width)
         case Rule.AGE:
             made = calendar_age(birth, value)
-        case Rule.OFFSET:
-            made = day_offset(value, pl.col("first_event"), terms.release)
         case Rule.SHIFT:
             made = shifted(value, pl.col("shift_days"))
         case Rule.ZIP3:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from db.research import Reading
 from loaders.research_cohort import members
 from workers.research.job import Job
+from workers.research.tables import TABLES
 
 MEMBERS_OF_PARTITION = 10_000
 """Patients of a partition, about: what one worker holds in memory at a time."""
-TOO_FEW = 11
-"""Patients that a dataset must have at least."""
 BATCH = 20_000
 """Members of one statement."""
 
@@ -56,9 +55,13 @@ def partitions_for(registrations: int) -> int:
     return max(1, -(-registrations // MEMBERS_OF_PARTITION))
 
 
-async def estimate(source: Reading, tables: list[str], patients: int) -> int:
-    """Rows that these tables have of so many patients, by the planner's statistics. Raises StoreError."""
-    return max(0, int((await source.fetch(ESTIMATE, tables, patients))[0][0]))
+async def estimate(source: Reading, job: Job, patients: int) -> int:
+    """Rows that the tables of the clinical database have of so many patients, by the planner's statistics.
+
+    Vitals and notes, of other databases, are not among them. Raises StoreError.
+    """
+    facts = [TABLES[name].facts for name in job.definition.tables if name in TABLES]
+    return max(0, int((await source.fetch(ESTIMATE, facts, patients))[0][0])) + patients
 
 
 async def vault_position(vault: Reading) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Iterable
 from uuid import UUID
 
 import polars as pl
@@ -13,12 +12,12 @@ from db.archive import Archive
 from db.errors import StoreUnavailable
 from db.mongo import Mongo
 from db.postgres import Postgres
-from db.release_files import CONTENT_TYPE, PREFIX, checked
+from db.release_files import CONTENT_TYPE, checked, release_prefix, staged_prefix
 from db.research import Research
 from db.settings import Settings
 from db.warehouse import Warehouse
 from db.warehouse_release import Releases
-from workers.research.job import Job, Jobs
+from workers.research.job import Jobs, State
 from workers.research.reading import Rate
 
 TIMEOUT_S = 1800.0
@@ -61,11 +60,18 @@ class Sources:
         async with self.clinical.facilities(()) as reading:
             return bool((await reading.fetch(HAS_POSITION, position))[0][0])
 
-    async def unstage(self, job: Job, tables: Iterable[str]) -> None:
-        """Deletes what was staged of these tables. Raises StoreError."""
-        for table in tables:
-            for partition in range(job.partitions or 0):
-                await self.archive.worker_delete(staged_key(job.id, table, partition))
+    async def clear(self, id: UUID, state: State) -> None:
+        """Deletes what an extraction that is over has staged, and its files unless they are published.
+
+        Raises StoreError.
+        """
+        prefix = staged_prefix(id) if state is State.PUBLISHED else release_prefix(id)
+        more, after = True, ""
+        while more:
+            page, more = await self.archive.worker_list(after, prefix=prefix)
+            for listed in page:
+                await self.archive.worker_delete(listed.key)
+                after = listed.key
 
     async def put(self, key: str, frame: pl.DataFrame) -> bytes:
         """Stores a frame as parquet, and gives its bytes; a file of the same key is replaced. Raises StoreError."""
@@ -97,4 +103,4 @@ def _postgres(name: str, url: str, settings: Settings) -> Postgres:
 
 def staged_key(extraction_id: UUID, table: str, partition: int) -> str:
     """Object of the archive with a table's rows of a partition before values of few patients are withheld."""
-    return f"{PREFIX}{extraction_id}/staged/{checked(table)}/{partition:05}.parquet"
+    return f"{staged_prefix(extraction_id)}{checked(table)}/{partition:05}.parquet"

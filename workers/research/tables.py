@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, LiteralString, cast
 
 import graph.schema  # noqa: F401  # pyright: ignore[reportUnusedImport] - ties the types of the graph together
-from db.declared import kinds as declared
+from db.declared import kinds as declared_columns
 from db.policy import Phi
 from graph.chart import Condition, Procedure
 from graph.datatype import CodeableConcept, FhirDate, FhirDateTime
@@ -22,6 +22,8 @@ from graph.field import Source
 from graph.lab import LabResult, LabTest
 from graph.medication import Medication, MedicationAdministration, MedicationRequest
 from loaders.element import Concept, Element, Inside, ValueQuantity
+from loaders.research_cohort import in_days
+from workers.research.fields import fields, kinds
 
 
 class Kind(Enum):
@@ -81,6 +83,11 @@ class Table:
     """Condition on facts that happened; what was entered in error did not."""
 
     @property
+    def facts(self) -> str:
+        """Table of the facts."""
+        return next(part.table for part in self.parts if part.alias == "f")
+
+    @property
     def columns(self) -> Sequence[Column]:
         """Columns in the order of the graph's fields."""
         return [column for part in self.parts for column in _columns(part)]
@@ -95,9 +102,7 @@ class Table:
 SELECT m.research_id, {self.encounter}::text AS encounter{listed}
 FROM vault.member AS m
 {self.joined}
-WHERE m.extraction_id = $1::uuid AND m.partition = $2::int AND {self.real}
-    AND ($3::date IS NULL OR f.sort_time >= $3::date::timestamp AT TIME ZONE 'UTC')
-    AND ($4::date IS NULL OR f.sort_time < ($4::date + 1)::timestamp AT TIME ZONE 'UTC')""",
+WHERE m.extraction_id = $1::uuid AND m.partition = $2::int AND {self.real} AND {in_days("$3", "$4")}""",
         )
 
 
@@ -165,9 +170,9 @@ TABLES: Mapping[str, Table] = {
 
 
 def _columns(part: Part) -> Iterator[Column]:
-    above = _kinds(*part.through) if part.through else ()
-    known = declared(part.table)
-    for field in _fields(part.type):
+    above = kinds(*part.through) if part.through else ()
+    known = declared_columns(part.table)
+    for field in fields(part.type):
         source: Source = field.metadata["source"]
         if source.relation or source.root or field.python_name in ("id", "version"):
             continue
@@ -206,11 +211,3 @@ def _coding(prefix: str, column: str, path: tuple[str, ...]) -> Iterator[tuple[s
     for element in ("system", "code"):
         steps = ",".join((*path, "coding", "0", element))
         yield f"{prefix}{element}", f"{column} #>> '{{{steps}}}'", Kind.TEXT
-
-
-def _fields(type_: Any) -> Sequence[Any]:
-    return type_.__strawberry_definition__.fields
-
-
-def _kinds(type_: Any, name: str) -> tuple[Phi, ...]:
-    return tuple(next(one for one in _fields(type_) if one.python_name == name).metadata["source"].kinds)

@@ -14,22 +14,23 @@ import polars as pl
 from db.policy import Phi
 from db.research import Reading
 from graph.vital_sign import VitalSign
-from workers.research.facts import KEYS, Frame
+from loaders.research_cohort import in_days
+from workers.research.facts import KEYS, Frame, change
+from workers.research.fields import kinds
 from workers.research.job import Job
 from workers.research.reading import Rate, Types, read
-from workers.research.rules import Rule, rule_of
+from workers.research.rules import Rule
 
 NAME = "vitals"
 
-VITALS: LiteralString = """/* research_vitals */
+VITALS: LiteralString = f"""/* research_vitals */
 SELECT patient_id::text AS patient, encounter_id::text AS encounter, code_system AS system, code,
     coalesce(value_code, value_unit) AS unit, min(value) AS lowest, max(value) AS highest, avg(value) AS mean,
     count(*) AS readings
 FROM vitals.vital_sign
 WHERE patient_id = ANY ($1::uuid[]) AND facility_id = ANY ($2::uuid[])
     AND coalesce(status, '') NOT IN ('cancelled', 'entered-in-error') AND value IS NOT NULL
-    AND ($3::date IS NULL OR sort_time >= $3::date::timestamp AT TIME ZONE 'UTC')
-    AND ($4::date IS NULL OR sort_time < ($4::date + 1)::timestamp AT TIME ZONE 'UTC')
+    AND {in_days("$3", "$4")}
 GROUP BY 1, 2, 3, 4, 5"""
 TYPES: Types = {
     "patient": pl.String,
@@ -63,15 +64,14 @@ DESCRIPTIONS = {
 }
 
 
-def kinds(column: str) -> tuple[Phi, ...]:
+def kinds_of(column: str) -> tuple[Phi, ...]:
     """PHI kinds of the field that a column is made of."""
-    fields = VitalSign.__strawberry_definition__.fields  # type: ignore[attr-defined]
-    return tuple(next(one for one in fields if one.python_name == FIELDS[column]).metadata["source"].kinds)
+    return kinds(VitalSign, FIELDS[column])
 
 
 def columns(job: Job) -> Sequence[str]:
     """Columns that a release may have: those that their rule keeps."""
-    return [name for name in FIELDS if rule_of(kinds(name), job.definition.method) is Rule.KEEP]
+    return [name for name in FIELDS if job.rule(kinds_of(name)) is Rule.KEEP]
 
 
 async def read_vitals(
@@ -85,5 +85,5 @@ def made_vitals(source: pl.DataFrame, job: Job, patients: pl.DataFrame, encounte
     """The table of a release, of the patients (patient, research_id) who stay, sorted by what it shows."""
     joined = source.join(patients, on="patient", how="inner").join(encounters, on="encounter", how="left")
     rows = joined.select(*KEYS, *columns(job))
-    changes = {name: {"rule": Rule.KEEP.value, "given": source.height, "kept": rows.height} for name in columns(job)}
+    changes = {name: change(Rule.KEEP, joined[name], rows[name]) for name in columns(job)}
     return Frame(rows.sort(rows.columns), source.height, changes)

@@ -8,27 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import LiteralString
 from uuid import UUID
 
+from db.disclosure import THRESHOLD
 from db.errors import StoreError
 from db.queue import Queue
-from db.research_method import Method
+from db.research_method import IN_FORCE, Method
 from db.settings import Settings
 from workers.research.job import Ended, Job, Jobs, Stage, State
 from workers.research.partition import make_partition
-from workers.research.plan import make_plan, terms_of
+from workers.research.plan import make_plan
 from workers.research.reading import Rate
 from workers.research.release import make_release
-from workers.research.selection import TOO_FEW, estimate, select, vault_position
+from workers.research.selection import estimate, select, vault_position
 from workers.research.sources import Sources
 
-OPEN_PROJECTS = """/* open_research_projects */
+OPEN_PROJECTS: LiteralString = f"""/* open_research_projects */
 SELECT p.id, method
 FROM clinical.research_project AS p CROSS JOIN LATERAL unnest(p.methods) AS method
-WHERE p.status = 'APPROVED' AND CASE method WHEN 'LIMITED' THEN p.data_use_expires >= current_date
-    WHEN 'TRUSTED' THEN p.irb_expires >= current_date ELSE true END"""
+WHERE p.status = 'APPROVED' AND {IN_FORCE}"""
 TELL_S = 30.0
 """Seconds between two looks at which projects are open."""
 BEGIN, PARTITION, FINISH = "research.begin", "research.partition", "research.finish"
@@ -50,27 +51,29 @@ class Work:
 
     async def begin(self, extraction: str) -> None:
         """Selects the members, makes the plan, and puts the partitions into the queue."""
-        async with self._going(extraction) as job:
-            await self._jobs.start(job)
-            if job.stage in (Stage.SELECT, Stage.PLAN):
-                job = await self._planned(job)
-            assert job.partitions is not None
-            done = await self._jobs.partitions(job)
-            for partition in range(job.partitions):
-                if partition not in done:
-                    lock = f"{job.id} {partition}"
-                    await self._queue.put(PARTITION, lock, extraction=extraction, partition=partition)
-            if len(done) == job.partitions:
-                await self._queue.put(FINISH, f"{job.id} finish", extraction=extraction)
+        await self._go_on(extraction, self._begin)
+
+    async def _begin(self, job: Job) -> None:
+        await self._jobs.start(job)
+        if job.stage in (Stage.SELECT, Stage.PLAN):
+            job = await self._planned(job)
+        assert job.partitions is not None
+        done = await self._jobs.done(job)
+        for partition in range(job.partitions):
+            if partition not in done:
+                lock = f"{job.id} {partition}"
+                await self._queue.put(PARTITION, lock, extraction=str(job.id), partition=partition)
+        if len(done) == job.partitions:
+            await self._put_finish(job)
 
     async def _planned(self, job: Job) -> Job:
         sources = self._sources
         async with sources.clinical.project(job.project_id) as source, self._jobs.primary.notes() as vault:
             patients, partitions = await select(job, source, vault)
-            rows = await estimate(source, list(job.definition.tables), patients)
+            rows = await estimate(source, job, patients)
         async with self._jobs.primary.notes() as vault:  # after the members are committed
             position = await vault_position(vault)
-        if patients < TOO_FEW:
+        if patients < THRESHOLD:
             raise Ended(State.FAILED, "TOO_FEW_PATIENTS")
         facts = {"seed": job.plan.get("seed", secrets.randbits(48)), "position": position, "patients": patients}
         await self._jobs.enter(job, Stage.PLAN, facts, partitions, rows)
@@ -81,41 +84,52 @@ class Work:
 
     async def partition(self, extraction: str, partition: int) -> None:
         """Makes one partition; the last one puts what finishes the extraction into the queue."""
-        async with self._going(extraction) as job:
-            done = await self._jobs.partitions(job)
-            if partition not in done:
-                await self._sources.caught_up(job.plan["position"])
-                facts = await make_partition(self._sources, job, partition, await terms_of(self._sources, job))
-                last = await self._jobs.keep(job, partition, facts)
-            else:
-                last = len(done) == job.partitions
-            if last:
-                await self._queue.put(FINISH, f"{job.id} finish", extraction=extraction)
+        await self._go_on(extraction, lambda job: self._partition(job, partition))
+
+    async def _partition(self, job: Job, partition: int) -> None:
+        done = await self._jobs.done(job)
+        if partition in done:
+            is_last = len(done) == job.partitions
+        else:
+            await self._sources.caught_up(job.plan["position"])
+            facts = await make_partition(self._sources, job, partition)
+            is_last = await self._jobs.keep(job, partition, facts)
+        if is_last:
+            await self._put_finish(job)
 
     async def finish(self, extraction: str) -> None:
         """Loads, validates and publishes, or puts into quarantine."""
-        async with self._going(extraction) as job:
-            await self._jobs.enter(job, Stage.LOAD, {})
-            await make_release(self._sources, job)
+        await self._go_on(extraction, self._finish)
 
-    @asynccontextmanager
-    async def _going(self, extraction: str) -> AsyncGenerator[Job]:
-        """The extraction, where it is to go on. What ends it is noted; where a store is down the queue tries again."""
+    async def _finish(self, job: Job) -> None:
+        await self._jobs.enter(job, Stage.LOAD, {})
+        await make_release(self._sources, job)
+
+    async def _put_finish(self, job: Job) -> None:
+        await self._queue.put(FINISH, f"{job.id} finish", extraction=str(job.id))
+
+    async def _go_on(self, extraction: str, do: Callable[[Job], Awaitable[None]]) -> None:
+        """Does something for an extraction that shall go on. What ends it is noted; for a store that is down the queue
+        tries again."""
         id = UUID(extraction)
         try:
-            yield await self._jobs.job(id)
+            await do(await self._jobs.job(id))
         except Ended as ended:
             if ended.code != "OVER":
                 await self._jobs.end(id, ended.state, error=ended.code)
+            await self._sources.clear(id, ended.state)
         except StoreError:
             raise
         except Exception as error:
             await self._jobs.end(id, State.FAILED, error=type(error).__name__)
+            await self._sources.clear(id, State.FAILED)
             raise
 
     async def _given_up(self, extraction: str, **_: int) -> None:
-        """Notes that a store was not to be reached for too long."""
+        """Notes that a store was not to be reached for too long; if that is the archive, what is staged stays there."""
         await self._jobs.end(UUID(extraction), State.FAILED, error="STORE_UNAVAILABLE")
+        with suppress(StoreError):
+            await self._sources.clear(UUID(extraction), State.FAILED)
 
 
 async def tell_what_is_open(sources: Sources) -> None:
