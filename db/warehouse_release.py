@@ -23,6 +23,8 @@ from db.warehouse import STORED, Warehouse, array, release_table
 
 FILES_MAX = 100
 """Files of one COPY: it stays within seconds, however large the release."""
+BINARY = "BINARY"
+"""Type of a column of bytes, which files have and the warehouse has not."""
 KEYS = ("research_id", "row_id")
 """Columns that every table has: the patient's number in the project, and a number of the row within the patient's."""
 NAME_MAX = 64
@@ -79,8 +81,8 @@ class ReleaseTable:
 
     @property
     def types(self) -> Mapping[str, str]:
-        """What `Releases.load` takes."""
-        return {column.name: column.type for column in self.columns}
+        """What `Releases.load` takes: bytes stay in the files."""
+        return {column.name: column.type for column in self.columns if column.type != BINARY}
 
     @property
     def row_count(self) -> int:
@@ -220,6 +222,7 @@ def views(release: Release) -> Sequence[str]:
         columns = ", ".join(
             f"\"{column.name.upper()}\" WITH TAG (phi_kind = '{column.kind.value if column.kind else 'NONE'}')"
             for column in table.columns
+            if column.type != BINARY
         )
         made.append(
             f"CREATE OR REPLACE SECURE VIEW {stored.removeprefix(STORED)} (project_id, method, {columns}) "

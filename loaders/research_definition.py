@@ -24,8 +24,11 @@ TABLES = (
     "lab_results",
     "vitals",
     "notes",
+    "imaging",
 )
 """Tables that a dataset may have; `patients` it always has."""
+NOT_SAFE_HARBOR = frozenset(["notes", "imaging"])
+"""What none of the 18 identifiers can be taken out of with certainty: texts and pictures."""
 CODED = ("condition", "procedure", "medication", "lab_result")
 """What a cohort may ask codes of."""
 AGE_MAX = 90
@@ -121,9 +124,9 @@ class Definition:
             raise InvalidArgument("tables", f"must be of {', '.join(TABLES)}")
         if self.shift_dates and self.method is not Method.LIMITED:
             raise InvalidArgument("shiftDates", "is for the method LIMITED")
-        if "notes" in self.tables and self.method is Method.SAFE_HARBOR:
+        if self.method is Method.SAFE_HARBOR and not set(self.tables).isdisjoint(NOT_SAFE_HARBOR):
             raise InvalidArgument(
-                "tables", "has no notes under SAFE_HARBOR: a scrubbed text is not Safe Harbor by itself"
+                "tables", "has no notes and no imaging under SAFE_HARBOR: neither is Safe Harbor by itself"
             )
         if self.age_band_years not in (5, 10):
             raise InvalidArgument("ageBandYears", "must be 5 or 10")

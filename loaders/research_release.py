@@ -9,6 +9,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from db.warehouse_release import BINARY
 from loaders.reader import Reader
 from loaders.research_dataset import LISTED, VERSION, VersionRow, ids_parameter, version_row
 
@@ -127,13 +128,17 @@ async def release_by_id(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, Re
 
 
 async def release_rows(reader: Reader, table: TableRow, after: tuple[int, int], limit: int) -> Sequence[RecordRow]:
-    """Up to `limit` rows of a table after a place (research_id, row_id), in this order."""
-    names = [column.name for column in table.columns]
+    """Up to `limit` rows of a table after a place (research_id, row_id), in this order.
+
+    Bytes, which the last columns may be, are null: they stand in the table's files alone.
+    """
+    names = [column.name for column in table.columns if column.type != BINARY]
+    rest = [None] * (len(table.columns) - len(names))
     patient, row_id = names.index("research_id"), names.index("row_id")
     rows = await reader.warehouse.fetch_release(
         table.version_id, table.name, RELEASE_ROWS, after[0], after[0], after[1], limit
     )
-    return [RecordRow(row[patient], row[row_id], [_text(value) for value in row]) for row in rows]
+    return [RecordRow(row[patient], row[row_id], [*map(_text, row), *rest]) for row in rows]
 
 
 def _release(version_id: UUID, tables: Any, report: Any, lineage: Any) -> ReleaseRow:

@@ -45,8 +45,11 @@ PIXEL_ELEMENTS = (
 
 _FHIR_INSTANT = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(Z|[+-]\d\d:\d\d))?")
 
-STUDIES = (("CT", "CT of the head"), ("MR", "MR of the brain"), ("US", "Ultrasound of the abdomen"))
+STUDIES = (("CT", "CT of the chest"), ("MR", "MR of the brain"), ("US", "Ultrasound of the abdomen"))
 """Modality and description of studies that this worker makes."""
+
+BODY_PARTS = {"chest": "CHEST", "brain": "BRAIN", "abdomen": "ABDOMEN"}
+"""Body Part Examined (PS3.16 annex L) by the last word of a study's description."""
 
 REGISTERED_PATIENTS = """/* registered_patients */
 SELECT r.facility_id, p.id, r.mrn, p.birth_date::text, p.gender, n.family, n.given
@@ -258,6 +261,7 @@ def _dataset(instance: _Instance, patient: _Patient | None) -> Any:
     file.StudyDate, file.StudyTime, file.TimezoneOffsetFromUTC = _moment(instance.started)
     file.AccessionNumber = (instance.accession_number or "")[:16]
     file.StudyDescription = (instance.description or "")[:64]
+    file.BodyPartExamined = BODY_PARTS.get((instance.description or "").rpartition(" ")[2], "")
     file.SeriesNumber, file.InstanceNumber = instance.series_number or 1, instance.number or 1
     _identify(file, patient)
     file.file_meta = FileMetaDataset()
@@ -268,7 +272,7 @@ def _dataset(instance: _Instance, patient: _Patient | None) -> Any:
 def _identify(file: Any, patient: _Patient | None) -> None:
     file.PatientName = f"{patient.family or ''}^{' '.join(patient.given or ())}" if patient else ""
     file.PatientID = patient.mrn if patient else ""
-    file.PatientBirthDate = (patient.birth_date or "").replace("-", "") if patient else ""
+    file.PatientBirthDate, *_ = _moment(patient.birth_date if patient else None)
     file.PatientSex = {"male": "M", "female": "F", "other": "O"}.get(patient.gender or "", "") if patient else ""
     file.SpecificCharacterSet = "ISO_IR 192"
 

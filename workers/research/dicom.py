@@ -13,10 +13,11 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from random import Random
 from typing import cast
 
 from dicomanonymizer import simpledicomanonymizer as profile
@@ -39,7 +40,6 @@ from pydicom.uid import (
     JPEGTransferSyntaxes,
     RLELossless,
     RTDoseStorage,
-    generate_uid,
 )
 
 TABLE = "dicomfields_2026c"
@@ -55,6 +55,16 @@ TEXTLESS = frozenset(["CT", "MR", "PT", "RTDOSE"])
 """Modalities whose own pictures have no text in them; those of all others do unless the object says that they don't."""
 SHOT = re.compile(r"SCREEN|REPORT|DOSE.?INFO|PROTOCOL|POSDISP", re.IGNORECASE)
 """Values of Image Type (0008,0008) by which scanners call pictures of a screen."""
+
+FACELESS = frozenset(
+    """ABDOMEN ABDOMENPELVIS ADRENAL ANKLE AORTA APPENDIX ARM AXILLA BACK BILEDUCT BLADDER BREAST BRONCHUS BUTTOCK
+    CALCANEUS CALF CHEST CHESTABDOMEN CHESTABDPELVIS CLAVICLE COCCYX COLON CORONARYARTERY DUODENUM ELBOW ESOPHAGUS
+    EXTREMITY FEMUR FIBULA FINGER FOOT FOREARM GALLBLADDER HAND HEART HIP HUMERUS ILEUM ILIUM INTESTINE JEJUNUM KIDNEY
+    KNEE LEG LIVER LOWERLIMB LSPINE LSSPINE LUMBARSPINE LUNG MEDIASTINUM OVARY PANCREAS PATELLA PELVIS PENIS PROSTATE
+    RADIUS RECTUM RIB SACRUM SCAPULA SCROTUM SHOULDER SIJOINT SPLEEN STERNUM STOMACH TESTIS THIGH THORACICSPINE THORAX
+    THUMB TIBIA TOE TSPINE ULNA UPPERLIMB URETER URETHRA URINARYTRACT UTERUS VAGINA WRIST""".split()
+)
+"""Values of Body Part Examined (0018,0015) that leave the face out (PS3.16 annex L)."""
 
 PLAIN = frozenset([ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
 STREAMS = frozenset([*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes])
@@ -76,6 +86,8 @@ TEXTS = frozenset(
     SequenceName SoftwareVersions StackID TransmitCoilName WindowCenterWidthExplanation""".split()
 )
 """Keywords of short texts (VR LO, SH) that say how a picture was made or which code it has."""
+WORDS = frozenset(["AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"])
+"""VRs of texts and days."""
 NUMBERS = frozenset(["AT", "CS", "DS", "FD", "FL", "IS", "SL", "SQ", "SS", "SV", "UI", "UL", "US", "UV"])
 """VRs that are kept where the table does not name an attribute: numbers, codes, and what is looked into."""
 BINARY_GROUPS = frozenset([0x0028, 0x7FE0])
@@ -108,9 +120,16 @@ class Reason(Enum):
     """A kind of picture that usually has text in it, and it does not say that it has none."""
     HIDDEN_TEXT = "HIDDEN_TEXT"
     """Bytes among the pixels that are none, such as a comment in a JPEG stream."""
+    MAY_SHOW_FACE = "MAY_SHOW_FACE"
+    """A picture of the head, from which a face can be rebuilt, or of a part of the body that it does not name."""
+    MISSING = "MISSING"
+    """The archive does not have it."""
+    ARCHIVED = "ARCHIVED"
+    """In cold storage, and not restored."""
+    TOO_LARGE = "TOO_LARGE"
 
 
-class BurnedIn(Exception):
+class Refused(Exception):
     """An object is not released, for a reason that says nothing of whom it is."""
 
     def __init__(self, reason: Reason) -> None:
@@ -119,19 +138,23 @@ class BurnedIn(Exception):
 
 
 class Uids:
-    """New UIDs of a release: random, and one for each old one, so that what refers to each other still does.
+    """New UIDs: one for each old one, so that what refers to each other still does.
 
-    `known` is where they are kept, from old to new. It re-identifies: it belongs beside the surrogates.
+    The seed, as secret as the old UIDs, and the order in which those come decide, and nothing that is in them: made
+    again from the same objects in the same order they are the same.
     """
 
-    def __init__(self, known: dict[str, str] | None = None) -> None:
-        self.known = {} if known is None else known
+    def __init__(self, seed: str) -> None:
+        self.known: dict[str, str] = {}
+        self._chances = Random(seed)  # noqa: S311 - numbers of nothing: they hide no more than the order of the objects
 
     def __getitem__(self, old: str) -> str:
         """UID of the release for one of the source; one that the standard registers stays."""
         if UID(old).name != old or not old:
             return old
-        return self.known.setdefault(old, generate_uid(prefix=None))
+        if old not in self.known:
+            self.known[old] = f"2.25.{self._chances.getrandbits(128)}"
+        return self.known[old]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +168,7 @@ class Subject:
 
 
 def deidentified(source: bytes, subject: Subject) -> bytes:
-    """A DICOM file (PS3.10) by the profile, its pixels as they were. Raises BurnedIn."""
+    """A DICOM file (PS3.10) by the profile, its pixels as they were. Raises Refused."""
     _silence()
     try:
         file = _read(source)
@@ -154,10 +177,19 @@ def deidentified(source: bytes, subject: Subject) -> bytes:
         _clean(file, subject)
         _declare(file, subject)
         return _written(file)
-    except BurnedIn:
+    except Refused:
         raise
     except Exception:  # a stranger's file: whatever pydicom makes of it
-        raise BurnedIn(Reason.UNREADABLE) from None
+        raise Refused(Reason.UNREADABLE) from None
+
+
+def texts(made: bytes) -> Iterator[str]:
+    """What an object of a release says in words and days (as FHIR writes them), in nested sequences too."""
+    for element in dcmread(io.BytesIO(made), stop_before_pixels=True).iterall():
+        if element.VR in WORDS:
+            values = element.value if isinstance(element.value, MultiValue) else [element.value]
+            for value in (str(one) for one in values if one):
+                yield f"{value[:4]}-{value[4:6]}-{value[6:8]}" if element.VR in ("DA", "DT") else value
 
 
 def _silence() -> None:
@@ -173,20 +205,20 @@ def _read(source: bytes) -> Dataset:
     read_preamble(buffer, force=False)
     meta = read_dataset(buffer, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
     if meta.TransferSyntaxUID not in PLAIN | STREAMS | {RLELossless}:
-        raise BurnedIn(Reason.UNREADABLE)
+        raise Refused(Reason.UNREADABLE)
     return dcmread(io.BytesIO(source))
 
 
 def _judge(file: Dataset) -> None:
-    """Raises BurnedIn for what is no picture, shows who it is of, or may."""
+    """Raises Refused for what is no picture, shows who it is of, or may."""
     sop_class = UID(file.get("SOPClassUID") or "")
     if "Image Storage" not in sop_class.name and sop_class != RTDoseStorage:
-        raise BurnedIn(Reason.NO_PICTURE)
+        raise Refused(Reason.NO_PICTURE)
     if file.get("RecognizableVisualFeatures") not in (None, "", "NO"):
-        raise BurnedIn(Reason.RECOGNIZABLE_FEATURES)
+        raise Refused(Reason.RECOGNIZABLE_FEATURES)
     burned_in = file.get("BurnedInAnnotation")
     if burned_in not in (None, "", "NO"):
-        raise BurnedIn(Reason.BURNED_IN_ANNOTATION)
+        raise Refused(Reason.BURNED_IN_ANNOTATION)
     kinds = file.get("ImageType") or ""
     is_own = (
         file.get("Modality") in TEXTLESS
@@ -196,34 +228,36 @@ def _judge(file: Dataset) -> None:
         and not SHOT.search("\\".join([kinds] if isinstance(kinds, str) else kinds))
     )
     if burned_in != "NO" and not is_own:
-        raise BurnedIn(Reason.MAY_SHOW_TEXT)
+        raise Refused(Reason.MAY_SHOW_TEXT)
+    if str(file.get("BodyPartExamined") or "").strip() not in FACELESS:
+        raise Refused(Reason.MAY_SHOW_FACE)
 
 
 def _judge_pixels(file: Dataset) -> None:
-    """Raises BurnedIn where there are no pixels, or something beside them."""
+    """Raises Refused where there are no pixels, or something beside them."""
     found = [name for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if name in file]
     if len(found) != 1:
-        raise BurnedIn(Reason.UNREADABLE)
+        raise Refused(Reason.UNREADABLE)
     pixels, syntax = file[found[0]].value, file.file_meta.TransferSyntaxUID
     if syntax in PLAIN:
         expected = get_expected_length(file)
         if len(pixels) < expected:
-            raise BurnedIn(Reason.UNREADABLE)
+            raise Refused(Reason.UNREADABLE)
         if pixels[expected:].strip(b"\0"):
-            raise BurnedIn(Reason.HIDDEN_TEXT)
+            raise Refused(Reason.HIDDEN_TEXT)
     elif syntax in STREAMS:
         for frame in generate_frames(pixels, number_of_frames=int(file.get("NumberOfFrames") or 1)):
             _judge_stream(frame)
 
 
 def _judge_stream(frame: bytes) -> None:
-    """Raises BurnedIn for a stream with a comment that no codec writes of itself, or with bytes after its end."""
+    """Raises Refused for a stream with a comment that no codec writes of itself, or with bytes after its end."""
     for found in NOTE.finditer(frame):
         length = int.from_bytes(found[1] or found[2], "big") - 2
         if not KNOWN_NOTE.fullmatch(frame, found.end(), found.end() + length):
-            raise BurnedIn(Reason.HIDDEN_TEXT)
+            raise Refused(Reason.HIDDEN_TEXT)
     if frame.find(END) + len(END) != len(frame.rstrip(b"\0\xff")):
-        raise BurnedIn(Reason.HIDDEN_TEXT)
+        raise Refused(Reason.HIDDEN_TEXT)
 
 
 def _clean(dataset: Dataset, subject: Subject) -> None:

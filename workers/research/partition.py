@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, LiteralString
 from uuid import UUID
 
 import polars as pl
 
 from db.research_method import Method
-from workers.research import notes, vitals
+from workers.research import imaging, notes, vitals
 from workers.research.facts import (
     KEYS,
     Frame,
@@ -24,6 +24,7 @@ from workers.research.facts import (
 from workers.research.identifiers import read_identifiers
 from workers.research.job import Job, terms_of
 from workers.research.reading import Types, read
+from workers.research.rules import Terms
 from workers.research.scan import Identifiers, scan
 from workers.research.sources import Sources, staged_key
 
@@ -37,6 +38,27 @@ JOIN vault.surrogate AS s ON s.project_id = $3::uuid AND s.patient_id = m.patien
 WHERE m.extraction_id = $1::uuid AND m.partition = $2::int"""
 MEMBER_TYPES: Types = {"research_id": pl.Int64, "patient": pl.String, "shift_days": pl.Int32}
 ALLOWED = "/* research_allowed */ SELECT access.research_facilities(), access.research_labels()"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What all tables of a partition are made with."""
+
+    sources: Sources
+    job: Job
+    partition: int
+    terms: Terms
+    patients: pl.DataFrame
+    """Those who stay: research_id, patient, shift_days."""
+    encounters: pl.DataFrame
+    identifiers: pl.DataFrame
+    facilities: Sequence[UUID]
+    labels: Sequence[str]
+
+    @property
+    def asked(self) -> Sequence[UUID]:
+        """Whose facts the other stores are asked for."""
+        return [UUID(one) for one in self.patients["patient"]]
 
 
 async def make_partition(sources: Sources, job: Job, partition: int) -> Mapping[str, Any]:
@@ -59,53 +81,67 @@ async def make_partition(sources: Sources, job: Job, partition: int) -> Mapping[
                 frame = without(frame, withheld)
             if table.name in job.definition.tables:
                 made[table.name] = frame
+    part = _Part(sources, job, partition, terms, kept, encounters, identifiers, facilities, labels)
     if vitals.NAME in job.definition.tables:
-        made[vitals.NAME] = await _vitals(sources, job, kept, encounters, facilities)
+        made[vitals.NAME] = await _vitals(part)
     if notes.NAME in job.definition.tables:
-        found = await notes.read_notes(sources.notes, job, kept["patient"].to_list(), facilities, labels)
-        made[notes.NAME] = await asyncio.to_thread(notes.made_notes, found, job, kept, encounters, identifiers, terms)
-    return await _staged(sources, job, partition, made, patients, identifiers)
+        made[notes.NAME] = await _notes(part)
+    images = await _images(part) if imaging.NAME in job.definition.tables else None
+    if images:
+        made[imaging.NAME] = images.frame
+    return await _staged(part, patients, made, images)
 
 
-async def _vitals(
-    sources: Sources, job: Job, kept: pl.DataFrame, encounters: pl.DataFrame, facilities: Sequence[UUID]
-) -> Frame:
-    async with sources.vitals.facilities(facilities) as reading:
-        asked = [UUID(one) for one in kept["patient"]]
-        source = await vitals.read_vitals(reading, sources.rate, job, asked, facilities)
-    return vitals.made_vitals(source, job, kept, encounters)
+async def _vitals(part: _Part) -> Frame:
+    async with part.sources.vitals.facilities(part.facilities) as reading:
+        source = await vitals.read_vitals(reading, part.sources.rate, part.job, part.asked, part.facilities)
+    return vitals.made_vitals(source, part.job, part.patients, part.encounters)
+
+
+async def _notes(part: _Part) -> Frame:
+    asked = part.patients["patient"].to_list()
+    source = await notes.read_notes(part.sources.notes, part.job, asked, part.facilities, part.labels)
+    beside = (part.patients, part.encounters, part.identifiers, part.terms)
+    return await asyncio.to_thread(notes.made_notes, source, part.job, *beside)
+
+
+async def _images(part: _Part) -> imaging.Images:
+    async with part.sources.imaging.facilities(part.facilities) as reading:
+        source = await imaging.read_images(reading, part.sources.rate, part.job, part.asked, part.facilities)
+    beside = (part.patients, part.encounters, part.terms)
+    return await imaging.made_images(part.sources, part.job, part.partition, source, *beside)
 
 
 async def _staged(
-    sources: Sources,
-    job: Job,
-    partition: int,
-    made: Mapping[str, Frame],
-    patients: pl.DataFrame,
-    identifiers: pl.DataFrame,
+    part: _Part, patients: pl.DataFrame, made: Mapping[str, Frame], images: imaging.Images | None
 ) -> Mapping[str, Any]:
-    tables = {PATIENTS: patients, **{name: frame.rows for name, frame in made.items()}}
-    findings = await asyncio.to_thread(_found, job, tables, identifiers)
+    sources, job, partition = part.sources, part.job, part.partition
+    shown = [(PATIENTS, patients), *((name, frame.rows) for name, frame in made.items())]
+    said = [(imaging.NAME, images.texts)] if images else []
+    findings = await asyncio.to_thread(_found, job, [*shown, *said], part.identifiers)
     for name, frame in made.items():
         await sources.put(staged_key(job.id, name, partition), frame.rows)
     if job.definition.method is Method.SAFE_HARBOR:
         counted = [counts(name, frame.rows) for name, frame in made.items()]
         await sources.put(staged_key(job.id, COUNTS, partition), pl.concat([NO_COUNTS, *counted]))
     return {
-        "rows": patients.height + sum(frame.rows.height for frame in made.values()),
+        "rows": sum(rows.height for _, rows in shown),
         "tables": {
             name: {"read": frame.read, "rows": frame.rows.height, "changes": frame.changes}
             for name, frame in made.items()
         },
+        "images": [asdict(file) for file in images.files] if images else [],
         "findings": findings,
     }
 
 
-def _found(job: Job, tables: Mapping[str, pl.DataFrame], identifiers: pl.DataFrame) -> Sequence[Mapping[str, Any]]:
+def _found(
+    job: Job, tables: Sequence[tuple[str, pl.DataFrame]], identifiers: pl.DataFrame
+) -> Sequence[Mapping[str, Any]]:
     known = Identifiers(identifiers)
     return [
         {**asdict(one), "kind": one.kind.value}
-        for name, rows in tables.items()
+        for name, rows in tables
         for one in scan(name, rows, known, job.definition.method, job.approved)
     ]
 

@@ -15,8 +15,8 @@ import polars as pl
 from db.policy import Phi
 from db.release_files import file_key
 from db.research_method import Method
-from db.warehouse_release import Release, ReleaseColumn, ReleaseFile, ReleaseTable
-from workers.research import notes, vitals
+from db.warehouse_release import BINARY, Release, ReleaseColumn, ReleaseFile, ReleaseTable
+from workers.research import imaging, notes, vitals
 from workers.research.facts import ruled
 from workers.research.job import Job, Stage, State
 from workers.research.partition import COUNTS, PATIENTS
@@ -36,6 +36,7 @@ TYPES: Mapping[pl.DataType | type[pl.DataType], str] = {
     pl.Int32: "NUMBER(9, 0)",
     pl.Float64: "FLOAT",
     pl.Boolean: "BOOLEAN",
+    pl.Binary: BINARY,
 }
 """Type in the warehouse of each type of a column."""
 
@@ -52,13 +53,17 @@ async def make_release(sources: Sources, job: Job) -> None:
     Raises StoreError.
     """
     names = [PATIENTS, *(name for name in job.definition.tables if name != PATIENTS)]
-    with TemporaryDirectory(prefix="caregraph-release-") as folder:
+    with TemporaryDirectory(prefix="caregraph-release-") as made_in:
+        folder = Path(made_in)
         rare = await _rare(sources, job)
-        made = [await _table(sources, job, name, rare, Path(folder)) for name in names]
+        made = [
+            await (_images(sources, job, folder) if name == imaging.NAME else _table(sources, job, name, rare, folder))
+            for name in names
+        ]
         tables, loaded = [table for table, _ in made], {table.name: rows for table, rows in made}
         await sources.jobs.enter(job, Stage.VALIDATE, {})
         hidden = {column: len(values) for column, values in rare.items()}
-        validated = await validate(sources, job, tables, loaded, Path(folder), hidden)
+        validated = await validate(sources, job, tables, loaded, folder, hidden)
     if validated.passed:
         await sources.releases.register(_release(job, tables, validated))
     else:
@@ -114,6 +119,21 @@ async def _table(sources: Sources, job: Job, name: str, rare: Rare, folder: Path
     return table, await sources.releases.load(job.id, name, table.types, paths)
 
 
+async def _images(sources: Sources, job: Job, folder: Path) -> tuple[ReleaseTable, int]:
+    """The table of images: its files are in their place, and what is loaded are their rows without the objects."""
+    name, made = imaging.NAME, await sources.jobs.partitions(job)
+    paths: list[Path] = []
+    schema: Mapping[str, pl.DataType] = {}
+    for partition in range(job.partitions or 0):
+        rows = await sources.get(staged_key(job.id, name, partition))
+        paths.append(folder / f"{name}-{partition:05}.parquet")
+        rows.write_parquet(paths[-1])
+        schema = {**rows.schema, imaging.OBJECT: pl.Binary()}
+    files = [ReleaseFile(**file) for partition in sorted(made) for file in made[partition]["images"]]
+    table = ReleaseTable(name, _columns(job, name, schema), files)
+    return table, await sources.releases.load(job.id, name, table.types, paths)
+
+
 def _numbered_rows(name: str, staged: pl.DataFrame, rare: Rare) -> pl.DataFrame:
     shown = without_rare(name, staged.drop("partition", strict=False), rare)
     ordered = shown.sort(shown.columns)
@@ -140,6 +160,9 @@ def _described(job: Job, name: str) -> Iterator[tuple[str, str, Sequence[Phi], R
     elif name == notes.NAME:
         for column, rule in notes.rules(job).items():
             yield column, notes.DESCRIPTIONS[column], notes.kinds_of(column), rule
+    elif name == imaging.NAME:
+        for column, rule in imaging.rules(job).items():
+            yield column, imaging.DESCRIPTIONS[column], imaging.kinds_of(column), rule
     else:
         for column in vitals.columns(job):
             yield column, vitals.DESCRIPTIONS[column], vitals.kinds_of(column), Rule.KEEP

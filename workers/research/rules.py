@@ -46,6 +46,8 @@ class Rule(Enum):
     ZIP5 = "ZIP5"
     STATE = "STATE"
     SCRUB = "SCRUB"
+    DICOM = "DICOM"
+    """An image, by the profile of PS3.15."""
 
 
 Rules: TypeAlias = Mapping[tuple[Phi | None, Use | None], Rule]
@@ -111,8 +113,8 @@ def expression(rule: Rule, column: str, terms: Terms) -> pl.Expr:
     """The column after the rule, under its own name. All are text, and FHIR dates, unless a rule keeps them.
 
     Rules read these columns beside it: AGE and AGE_BAND `birth_date`; BIRTH_YEAR `lived_until` (see ages.py); SHIFT
-    `shift_days` (Int32); ZIP3 and STATE `country`. Raises ValueError for SCRUB, which is no matter
-    of columns: each text is scrubbed of the names and numbers of its patient (db/scrub).
+    `shift_days` (Int32); ZIP3 and STATE `country`. Raises ValueError for SCRUB and
+    DICOM, which are no matter of columns: each text is scrubbed of the names and numbers of its patient (db/scrub).
     """
     value = pl.col(column)
     birth, country = pl.col("birth_date"), pl.col("country")
@@ -135,6 +137,6 @@ def expression(rule: Rule, column: str, terms: Terms) -> pl.Expr:
             made = zip5(value)
         case Rule.STATE:
             made = state(value, country)
-        case Rule.SCRUB:
-            raise ValueError(f"{column}: texts are scrubbed one by one.")
+        case Rule.SCRUB | Rule.DICOM:
+            raise ValueError(f"{column}: texts and images are made one by one.")
     return made.alias(column)

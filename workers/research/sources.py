@@ -37,14 +37,15 @@ class Sources:
         primary = _postgres("clinical", settings.clinical_url, settings)
         replica = _postgres("research", settings.research_url, settings)
         vitals = _postgres("vitals", settings.vitals_url, settings)
+        imaging = _postgres("imaging", settings.imaging_url, settings)
         self.rate = rate
         self.jobs = Jobs(Research(primary))
-        self.clinical, self.vitals = Research(replica), Research(vitals)
+        self.clinical, self.vitals, self.imaging = Research(replica), Research(vitals), Research(imaging)
         self.notes = Mongo("notes", settings.notes_url, TIMEOUT_S)
         self.archive = Archive("archive", settings.archive_url, TIMEOUT_S)
         self.warehouse = Warehouse("warehouse", settings.warehouse_url, TIMEOUT_S)
         self.releases = Releases(self.warehouse)
-        self._all = (primary, replica, vitals, self.notes, self.archive, self.warehouse)
+        self._all = (primary, replica, vitals, imaging, self.notes, self.archive, self.warehouse)
 
     async def close(self) -> None:
         """Closes every store."""
