@@ -323,11 +323,11 @@ class Session:
         _check_expiry(expires_s)
         if self._ask_sees is None or not await self._ask_sees(release_id):
             return [None] * len(files)
-        return [await self._presigned(file_key(release_id, *file), expires_s) for file in files]
+        return [await self._presigned(file_key(release_id, *file), expires_s, release_id) for file in files]
 
-    async def _presigned(self, key: str, expires_s: int) -> str:
+    async def _presigned(self, key: str, expires_s: int, release_id: UUID | None = None) -> str:
         await self._answering()
-        self.seen.presigned += 1
+        self.seen.url(release_id)
         return await self.archive.presign("get_object", expires_s, Key=key)
 
     async def read_range(self, key: str, start: int, end: int) -> bytes | None:

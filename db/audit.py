@@ -71,9 +71,10 @@ class EventKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event, without a value of any patient: kinds of PHI and ids of patients only.
+    """One event, without a value of any patient: kinds of PHI, ids of patients and of releases only.
 
-    `document`: SHA-256 of the GraphQL document in hex. `result`: OK, or the code of the first error.
+    `document`: SHA-256 of the GraphQL document in hex. `result`: OK, or the code of the first error. `releases`:
+    versions of research datasets that were read; of a PRESIGN event, those whose files were presigned (db/seen.py).
     """
 
     kind: EventKind
@@ -85,6 +86,7 @@ class Event:
     shown: frozenset[Phi] = frozenset()
     masked: frozenset[Phi] = frozenset()
     patients: frozenset[UUID] = frozenset()
+    releases: frozenset[UUID] = frozenset()
     client_ip: str | None = None
     user_agent: str | None = None
     """What the client calls itself; its digest is kept."""
@@ -105,8 +107,9 @@ class Event:
             "document": self.document,
             "shown": _names(self.shown),
             "masked": _names(self.masked),
-            # Nobody's facility, nobody's patients: the index of accesses is by facility.
+            # Nobody's facility, nobody's patients and releases: the indexes of accesses are by facility.
             "patients": sorted(str(patient) for patient in self.patients) if caller else [],
+            "releases": sorted(str(release) for release in self.releases) if caller else [],
             "result": _text(self.result),
             "request_id": _text(self.request_id),
             "client_ip": _address(self.client_ip),

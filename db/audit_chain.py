@@ -29,7 +29,7 @@ COLUMNS = (
     "seq occurred_at id kind subject role profile purpose facility_id home_facility_id document shown masked patients "
     "result grants request_id client_ip user_agent"
 ).split()
-"""Columns in the order in which they are hashed."""
+"""Columns in the order in which they are hashed; after them `releases`, of events that have been told of them."""
 
 EVENTS = """
 SELECT e.*, ARRAY(
@@ -71,8 +71,12 @@ def signature(secret: bytes, seq: int, hash: bytes, at: datetime) -> bytes:
 
 
 def canonical(event: Mapping[str, Any]) -> bytes:
-    """What is hashed of an event: the JSON array that PostgreSQL prints for jsonb_build_array of its columns."""
-    return json.dumps([_plain(event[name]) for name in COLUMNS], ensure_ascii=False).encode()
+    """What is hashed of an event: the JSON array that PostgreSQL prints for jsonb_build_array of its columns.
+
+    `releases` is None of events that are older than this column (clinical/0054): they are hashed as they were.
+    """
+    names = COLUMNS if event["releases"] is None else [*COLUMNS, "releases"]
+    return json.dumps([_plain(event[name]) for name in names], ensure_ascii=False).encode()
 
 
 def _plain(value: Any) -> Any:

@@ -120,7 +120,7 @@ class Holdings:
 
     async def _url(self, operation: str, key: str, **arguments: Any) -> str:
         self._check(key)
-        self._seen.presigned += 1
+        self._seen.url()
         return await self._archive.presign(operation, EXPIRES_MAX_S, Key=key, **arguments)
 
     async def _call(self, operation: str, key: str, **arguments: Any) -> Any:

@@ -1,4 +1,10 @@
-"""Patients seen: whose records a request has read, noted where each store's session takes what the store answers."""
+"""What a request has seen: whose records it read, and which releases of research, noted where each store's session
+takes what the store answers.
+
+A release counts as read once its tables, report or lineage (loaders/research_release.py) or rows (db/warehouse.py) came
+back: who saw what is in it, or how it was made. That it is there, its number, moment and size, is seen by who lists
+datasets, and does not count. Presigned files are noted apart: who has the URL reads them unseen.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +14,16 @@ from uuid import UUID
 
 
 class Seen:
-    """Patients by the facility whose records were read; grows while a request goes on."""
+    """Patients by the facility whose records were read, and releases; grows while a request goes on."""
 
     def __init__(self) -> None:
         self.presigned = 0
         """URLs made that let their bearer fetch an object."""
         self._patients: dict[UUID, set[UUID]] = {}
         self._told: set[tuple[UUID, UUID]] = set()
+        self._releases: set[UUID] = set()
+        self._releases_told: set[UUID] = set()
+        self._releases_presigned: set[UUID] = set()
 
     def add(self, facility_id: UUID, patients: Iterable[UUID | None]) -> None:
         """Notes patients of a facility; None stands for a row of nobody."""
@@ -33,6 +42,16 @@ class Seen:
         found = [one["metadata"]["patient_id"] for one in documents if "metadata" in one]
         self.add(facility_id, {UUID(patient) for patient in found if patient is not None})
 
+    def releases(self, ids: Iterable[UUID]) -> None:
+        """Notes releases whose content was read."""
+        self._releases.update(ids)
+
+    def url(self, release_id: UUID | None = None) -> None:
+        """Notes a URL that lets its bearer fetch an object: a file of this release, or one of the caller's facility."""
+        self.presigned += 1
+        if release_id is not None:
+            self._releases_presigned.add(release_id)
+
     def news(self) -> Mapping[UUID, frozenset[UUID]]:
         """Patients by facility that no earlier call gave: what the next event has to tell."""
         found: dict[UUID, frozenset[UUID]] = {}
@@ -46,6 +65,17 @@ class Seen:
     def of(self, facility_id: UUID) -> frozenset[UUID]:
         """Patients of a facility so far."""
         return frozenset(self._patients.get(facility_id, ()))
+
+    def new_releases(self) -> frozenset[UUID]:
+        """Releases read that no earlier call gave."""
+        fresh = frozenset(self._releases - self._releases_told)
+        self._releases_told |= fresh
+        return fresh
+
+    def new_releases_presigned(self) -> frozenset[UUID]:
+        """Releases of whose files URLs were made since the last call."""
+        made, self._releases_presigned = self._releases_presigned, set()
+        return frozenset(made)
 
     def new_urls(self) -> int:
         """URLs made since the last call."""

@@ -22,6 +22,7 @@ from db.guard import Guard
 from db.policy import Form, Phi, form
 from db.postgres import Record, statement_name
 from db.release_files import checked
+from db.seen import Seen
 from db.settings import Settings
 
 if TYPE_CHECKING:
@@ -100,9 +101,11 @@ class Warehouse:
         self._opening = asyncio.Lock()
         self._snowflake: Snowflake | None = None
 
-    def session(self, caller: Caller, record: Record, ask_open: AskOpen | None = None) -> Session:
+    def session(
+        self, caller: Caller, record: Record, ask_open: AskOpen | None = None, seen: Seen | None = None
+    ) -> Session:
         """What one caller may read; without `ask_open` no project is open to the caller."""
-        return Session(self, caller, record, ask_open)
+        return Session(self, caller, record, ask_open, seen or Seen())
 
     async def ready(self) -> None:
         """Returns when the warehouse answers and is migrated. Raises StoreError."""
@@ -154,11 +157,14 @@ class Warehouse:
 class Session:
     """One caller's reads."""
 
-    def __init__(self, warehouse: Warehouse, caller: Caller, record: Record, ask_open: AskOpen | None) -> None:
+    def __init__(
+        self, warehouse: Warehouse, caller: Caller, record: Record, ask_open: AskOpen | None, seen: Seen
+    ) -> None:
         self._warehouse = warehouse
         self._caller = caller
         self._record = record
         self._ask_open = ask_open
+        self._seen = seen
 
     async def fetch(self, sql: LiteralString, *params: object) -> Sequence[Row]:
         """Rows of one `/* name */ SELECT …` over what the caller may see. Raises StoreError."""
@@ -169,11 +175,14 @@ class Session:
 
         Raises StoreError, also where no release has such a table.
         """
-        rows = f""", release_rows AS (
+        visible = f""", release_rows AS (
     SELECT * FROM {release_table(version_id, table)} WHERE EXISTS (SELECT 1 FROM research_dataset_version WHERE id = ?)
 )
 """
-        return await self._fetch(rows, sql, (str(version_id), *params))
+        rows = await self._fetch(visible, sql, (str(version_id), *params))
+        if rows:
+            self._seen.releases([version_id])
+        return rows
 
     async def sees(self, version_id: UUID) -> bool:
         """Whether the caller sees a version of a dataset. Raises StoreError."""

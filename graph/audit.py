@@ -52,6 +52,12 @@ class AccessEvent:
         phi=None,
         value=lambda row: [f"Patient/{key}" for key in row.patients],
     )
+    release_ids: list[strawberry.ID] = field(
+        "Global ids of the releases of research that were read, of a PRESIGN those whose files were presigned; in a "
+        "patient's log none",
+        phi=None,
+        value=lambda row: [f"ResearchDatasetVersion/{key}" for key in row.releases],
+    )
 
 
 @strawberry.type(description="A disclosure, as an accounting of disclosures lists it (45 CFR 164.528(b)(2))")
@@ -87,6 +93,13 @@ REPORT = (
     arg("end", str | None, "Last moment as FHIR dateTime", phi=Phi.DATE, graphql_name="to"),
 )
 """Arguments of `accessReport`."""
+RELEASE = (
+    arg("release", strawberry.ID, "Global id of the release: a ResearchDatasetVersion", phi=None, default=REQUIRED),
+    arg("start", str | None, "First moment; by default all that is kept", phi=Phi.DATE, graphql_name="from"),
+    arg("end", str | None, "Last moment as FHIR dateTime", phi=Phi.DATE, graphql_name="to"),
+    *PAGE,
+)
+"""Arguments of `accessesToRelease`."""
 ACTOR = (
     arg("subject", str, "Subject of the actor's token", phi=Phi.NAME, default=REQUIRED),
     arg("start", str, "First moment as FHIR dateTime", phi=Phi.DATE, default=REQUIRED, graphql_name="from"),

@@ -25,6 +25,7 @@ import resolvers.research_release
 import resolvers.sync_status
 from db.policy import Phi
 from graph.audit import ACTOR, REPORT, AccessEvent, Disclosure
+from graph.audit import RELEASE as READ_RELEASE
 from graph.break_glass import GRANTS, BreakGlassGrant
 from graph.clinical_note import SEARCH, ClinicalNoteSearch
 from graph.connection import Connection
@@ -187,6 +188,14 @@ class Query:
         phi=None,
         root=resolvers.audit.by_subject,
         args=ACTOR,
+        weight=SEARCH_WEIGHT,
+    )
+    accesses_to_release: Connection[AccessEvent] | None = field(
+        "All who read a release of research at the facility, its tables, rows, report or lineage, or had its files "
+        "presigned, newest first: for privacy officers",
+        phi=None,
+        root=resolvers.audit.by_release,
+        args=READ_RELEASE,
         weight=SEARCH_WEIGHT,
     )
     sync_status: list[SyncStatus] | None = field(

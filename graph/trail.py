@@ -54,16 +54,17 @@ class Trail:
         first: bool,
     ) -> Awaitable[None]:
         """Begins to record a payload that is about to leave: an operation's first one, later ones where they show
-        more patients. It leaves when what this gives is done, and never where that raises AuditUnavailable.
+        more patients or releases. It leaves when what this gives is done, and never where that raises AuditUnavailable.
         """
         reader = context.reader if isinstance(context, Context) else None
         seen = reader.seen if reader else Seen()
         news = dict(seen.news())
         here = news.pop(caller.facility_id, frozenset[UUID]())
-        event = self._event(operation, caller, payload, request, here)
+        releases = seen.new_releases()
+        event = replace(self._event(operation, caller, payload, request, here), releases=releases)
         if reader and BROKEN in reader.statements:
             event = replace(event, kind=EventKind.BREAK_GLASS)
-        events = [event] if first or here else []
+        events = [event] if first or here or releases else []
         if here and caller.home_facility_id:
             events = [replace(event, kind=EventKind.EXCHANGE)]
         return self._log.append(*events, *_beside(event, caller, news, seen))
@@ -117,6 +118,9 @@ def _beside(event: Event, caller: Caller, news: Mapping[UUID, frozenset[UUID]], 
     """
     for facility_id, patients in news.items():
         away = replace(caller, facility_id=facility_id, home_facility_id=caller.facility_id)
-        yield replace(event, id=uuid4(), kind=EventKind.EXCHANGE, caller=away, patients=patients)
+        exchange = replace(event, id=uuid4(), kind=EventKind.EXCHANGE, caller=away)
+        yield replace(exchange, patients=patients, releases=frozenset())
+    presigned = seen.new_releases_presigned()
     if seen.new_urls():
-        yield replace(event, id=uuid4(), kind=EventKind.PRESIGN, patients=seen.of(caller.facility_id))
+        patients = seen.of(caller.facility_id)
+        yield replace(event, id=uuid4(), kind=EventKind.PRESIGN, patients=patients, releases=presigned)

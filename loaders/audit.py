@@ -14,20 +14,27 @@ from loaders.statement import Statement
 
 COLUMNS = """id, sort_time, kind, subject, role, purpose, facility_id, home_facility_id, shown, masked, result, grants,
     request_id, patients"""
-"""Columns of an AccessRow; the functions give nothing to who may not read the audit."""
+"""Columns of an AccessRow but the last; the functions give nothing to who may not read the audit."""
 
 ACCESSES_OF_PATIENTS = Statement(f"""/* accesses_of_patients */
 SELECT patient_id, {COLUMNS}
 FROM access.accesses_of_patients($1::uuid[], $2::int, $3::timestamptz, $4::timestamptz, $5::timestamptz)""")
 
 ACCESSES_OF_SUBJECT = Statement(f"""/* accesses_of_subject */
-SELECT {COLUMNS}
+SELECT {COLUMNS}, releases
 FROM access.accesses_of_subject($1::text, $2::int, $3::timestamptz, $4::timestamptz, $5::timestamptz)""")
+
+ACCESSES_OF_RELEASE = Statement(f"""/* accesses_of_release */
+SELECT {COLUMNS}, releases
+FROM access.accesses_of_release($1::uuid, $2::int, $3::timestamptz, $4::timestamptz, $5::timestamptz)""")
 
 
 @dataclass(frozen=True, slots=True)
 class AccessRow:
-    """One event of the audit, in the order of COLUMNS."""
+    """One event of the audit, in the order of COLUMNS.
+
+    In a patient's log it names that patient and nothing else that was read. `releases`: versions of research datasets.
+    """
 
     id: UUID
     sort_time: datetime
@@ -43,6 +50,7 @@ class AccessRow:
     grants: list[UUID]
     request_id: str
     patients: list[UUID]
+    releases: Sequence[UUID] = ()
 
 
 async def accesses_of_patients(
@@ -60,8 +68,17 @@ async def accesses_of_patients(
 
 async def accesses_of_subject(reader: Reader, subject: str, page: TimePage) -> Sequence[AccessRow]:
     """Up to page.first + 1 events of a subject, newest first, with all patients whose records they showed."""
+    return await _accesses(reader, ACCESSES_OF_SUBJECT, subject, page)
+
+
+async def accesses_of_release(reader: Reader, release_id: UUID, page: TimePage) -> Sequence[AccessRow]:
+    """Up to page.first + 1 events that read a release or had its files presigned, newest first; as of a subject."""
+    return await _accesses(reader, ACCESSES_OF_RELEASE, release_id, page)
+
+
+async def _accesses(reader: Reader, statement: Statement, of: object, page: TimePage) -> Sequence[AccessRow]:
     bounds = (page.first + 1, page.before_time, page.start, page.end)
-    records = await reader.clinical.fetch(ACCESSES_OF_SUBJECT.for_caller(reader.caller), subject, *bounds)
+    records = await reader.clinical.fetch(statement.for_caller(reader.caller), of, *bounds)
     rows = [AccessRow(*record) for record in records]
     reader.seen.add(reader.caller.facility_id, [patient for row in rows for patient in row.patients])
     return rows

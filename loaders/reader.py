@@ -45,7 +45,7 @@ class Reader:
     """The five stores as one caller sees them, for the length of one request.
 
     `statements` counts what was sent, by (store, statement name): what golden tests compare. `seen` has the patients
-    whose records were read: what the audit tells.
+    whose records were read, and the releases: what the audit tells.
     """
 
     def __init__(self, stores: Stores, caller: Caller, beside: Reader | None = None) -> None:
@@ -68,7 +68,7 @@ class Reader:
             self.vitals = stores.vitals.session(caller, self._record, self.patients, self.seen)
         self.notes = stores.notes.session(caller, self._record, self.patients, self.seen)
         ask_open = _Open(self.clinical) if caller.purpose is PurposeOfUse.HRESCH else None
-        self.warehouse = stores.warehouse.session(caller, self._record, ask_open)
+        self.warehouse = stores.warehouse.session(caller, self._record, ask_open, self.seen)
         self.archive = stores.archive.session(caller, self._record, self.seen, self.warehouse.sees)
         self._joined: dict[Batch[Any, Any], _Joined[Any, Any]] = {}
         self._first: Reader | None = (beside._first or beside) if beside else None

@@ -122,9 +122,14 @@ async def version_of_dataset(
 
 
 async def release_by_id(reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, ReleaseRow]:
-    """Releases of records by the id of their version; those of aggregates have none of this."""
+    """Releases of records by the id of their version; those of aggregates have none of this.
+
+    Who has one has read it: the audit is told (db/seen.py).
+    """
     rows = await reader.warehouse.fetch(RELEASE_BY_ID, ids_parameter(ids))
-    return {UUID(row[0]): _release(UUID(row[0]), *map(json.loads, row[1:])) for row in rows}
+    found = {UUID(row[0]): _release(UUID(row[0]), *map(json.loads, row[1:])) for row in rows}
+    reader.seen.releases(found)
+    return found
 
 
 async def release_rows(reader: Reader, table: TableRow, after: tuple[int, int], limit: int) -> Sequence[RecordRow]:

@@ -1,4 +1,4 @@
-"""Who saw what: the access log of patients, the accounting of disclosures, all that one actor saw."""
+"""Who saw what: the access log of patients, accounting of disclosures, all that one actor saw, who saw a release."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from db.caller import Profile
 from db.errors import Forbidden
-from loaders.audit import AccessRow, accesses_of_patients, accesses_of_subject
+from loaders.audit import AccessRow, accesses_of_patients, accesses_of_release, accesses_of_subject
 from loaders.patient import PatientRow, patient_by_id
 from resolvers.arguments import resource_id, text
 from resolvers.connection import Slice, relation, scope, slices, time_page, time_slice
@@ -52,11 +52,28 @@ async def by_subject(
     context: Context, *, subject: str, first: int, after: str | None, start: str, end: str
 ) -> Slice[AccessRow]:
     """All that an actor saw or was refused at the caller's facility. Raises Forbidden for who is no privacy officer."""
-    if context.caller.profile is not Profile.PRIVACY_OFFICER:
-        raise Forbidden
+    _check_officer(context)
     page = time_page(context, "Query.accessesBy", first, after, start, end)
     rows = await accesses_of_subject(context.reader, text("subject", subject), page)
     return time_slice(scope(context, "Query.accessesBy"), page, rows)
+
+
+async def by_release(
+    context: Context, *, release: str, first: int, after: str | None, start: str | None, end: str | None
+) -> Slice[AccessRow]:
+    """All who read a release of research at the caller's facility, or had its files presigned; nobody where there is
+    no such release. Raises Forbidden for who is no privacy officer.
+    """
+    _check_officer(context)
+    page = time_page(context, "Query.accessesToRelease", first, after, start, end)
+    release_id = resource_id("release", release, "ResearchDatasetVersion")
+    rows = await accesses_of_release(context.reader, release_id, page)
+    return time_slice(scope(context, "Query.accessesToRelease"), page, rows)
+
+
+def _check_officer(context: Context) -> None:
+    if context.caller.profile is not Profile.PRIVACY_OFFICER:
+        raise Forbidden
 
 
 def _check(context: Context, patient: PatientRow) -> None:

@@ -134,7 +134,7 @@ OF_THE_CALLER = {
 }
 """Tell whose records the verified caller may see, and why."""
 OF_THE_AUDIT = {
-    *("accesses_of_patients", "accesses_of_subject"),
+    *("accesses_of_patients", "accesses_of_subject", "accesses_of_release"),
     *("break_glass", "break_glass_grants", "break_glass_grants_by_id", "review_break_glass"),
 }
 """For privacy officers and patients; two of them write, for the application alone."""

@@ -18,8 +18,10 @@ NAMES = {
     "search": "family",
     "text": "word",
     "subject": "subject",
+    "release": "release",
 }
-"""What an argument names: a type by its id, or a word that only some facility has. `id` names what its field gives."""
+"""What an argument names: a type by its id, a release that was read, or a word that only some facility has. `id` names
+what its field gives."""
 
 USUAL: Mapping[str, object] = {
     "from": "1900",

@@ -16,5 +16,5 @@ from tests.tenancy.tenants import Tenants, tenants
 async def pair(graph: Graph, network: Settings) -> AsyncIterator[Tenants]:
     """Facilities A and B, asked through an engine that records as the API's does."""
     log = AuditLog(network.clinical_url, network.secret, 30)
-    yield await tenants(Graph(graph.settings, graph.stores, graph.facilities, log))
+    yield await tenants(Graph(graph.settings, graph.stores, graph.facilities, log), log)
     await log.close()

@@ -9,9 +9,11 @@ from uuid import UUID, uuid4
 
 import orjson
 
+from db.audit import AuditLog, Event, EventKind
 from db.caller import Caller, Profile
 from db.notes_schema import CLINICAL_NOTES
 from tests.asking import Answer, Graph
+from tests.callers import caller_of
 from tests.ids import ids_of
 from tests.layers.hospital import DEPARTMENT, PROVIDER, STUDY
 from tests.notes.documents import note
@@ -42,10 +44,12 @@ class Scene:
     word: str
     """Word of a note of the patient."""
     subject: str
+    release: str = ""
+    """Global id of a release of research that the subject read."""
 
     def value(self, kind: str) -> str | None:
         """A global id or word of a kind; None for a kind that is not made here."""
-        if kind in ("mrn", "family", "word", "subject"):
+        if kind in ("mrn", "family", "word", "subject", "release"):
             return getattr(self, kind)
         made = {"Department": self.department, "Patient": self.patient, "Provider": self.provider}
         return f"{kind}/{made[kind]}" if kind in made else None
@@ -64,7 +68,8 @@ async def scene(graph: Graph, at: int) -> Scene:
     await graph.stores.imaging.worker_fetch(STUDY, uuid4(), facility, patient)
     await graph.stores.notes.worker_upsert(CLINICAL_NOTES, [note(facility, patient, f"Reports word{mark} today.")])
     await made_project(graph.stores, facility, patient)
-    made = Scene(department, provider, patient, f"T-{patient.hex[12:]}", family, f"word{mark}", f"dr-{mark}")
+    words = (f"T-{patient.hex[12:]}", family, f"word{mark}", f"dr-{mark}", never("release"))
+    made = Scene(department, provider, patient, *words)
     await broken(graph, at, made)
     return made
 
@@ -85,6 +90,13 @@ async def looked_up(graph: Graph, at: int, made: Scene, patient: str) -> None:
     await graph.ask_as(caller, "query($id: ID!) { patient(id: $id) { id } }", id=patient)
 
 
+async def released(graph: Graph, log: AuditLog, at: int, made: Scene) -> None:
+    """The scene's subject has read its release, as the audit has it."""
+    caller = caller_of(Profile.ANALYST, graph.facilities[at].id, made.subject)
+    read = frozenset({UUID(made.release.partition("/")[2])})
+    await log.append(Event(EventKind.QUERY, "OK", "r", caller, "0" * 64, releases=read))
+
+
 def strange() -> str:
     """A name that is similar to no other: a search shows whoever is called nearly so."""
     return "".join(chr(ord("g") + int(digit, 16)) for digit in uuid4().hex).capitalize()
@@ -98,6 +110,7 @@ def never(kind: str) -> str:
         "family": strange(),
         "word": f"word{key.hex}",
         "subject": f"dr-{key.hex}",
+        "release": f"ResearchDatasetVersion/{key}",
     }
     return words.get(kind) or f"{kind}/{key}{'.0' if kind == 'VitalSign' else ''}"
 
@@ -157,14 +170,18 @@ class Tenants:
         return [mark for mark in self.marks if mark in text]
 
 
-async def tenants(graph: Graph) -> Tenants:
-    """Makes the scenes, a patient of both facilities whom both asked for, and looks up what each facility has."""
+async def tenants(graph: Graph, log: AuditLog) -> Tenants:
+    """Makes the scenes, a patient of both facilities whom both asked for, and looks up what each facility has.
+
+    The log is that of the graph.
+    """
     scenes = (await scene(graph, THERE), await scene(graph, HERE))
     people, ids = People(graph.stores), [facility.id for facility in graph.facilities]
     both = await people.patient(ids[THERE], ids[HERE])
     for at, made in enumerate(scenes):
         await people.stay(ids[at], both, provider=made.provider)
         await looked_up(graph, at, made, f"Patient/{both}")
+        await released(graph, log, at, made)
     theirs = {kind: list(await ids_of(graph, kind, THERE)) for kind in NODES}
     ours = {kind: list(await ids_of(graph, kind, HERE)) for kind in NODES}
     keys = {kind: {one.partition("/")[2] for one in listed} for kind, listed in ours.items()}

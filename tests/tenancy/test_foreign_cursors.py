@@ -27,7 +27,7 @@ async def page(pair: Tenants, place: Place, at: int, profile: Profile, parent: s
     if parent:
         cursor = f'first: 1, after: "{after}"' if after else "first: 1"
         return await pair.graph.ask_as(caller, of_node(place, cursor, PAGE), id=parent)
-    named = {name: await pair.value(NAMES[name], at) for name in place.required if name == "patient"}
+    named = {name: await pair.value(NAMES[name], at) for name in place.required if name in ("patient", "release")}
     return await pair.listed(place, caller, first=1, after=after, **named)
 
 
