@@ -13,7 +13,7 @@ import asyncpg
 from db.postgres import Postgres, Record, statement_name
 from db.roles import RESEARCH
 
-READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = 0; "
 WRITE = "BEGIN"
 
 Sink = Callable[[bytes], Awaitable[None]]

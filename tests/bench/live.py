@@ -122,12 +122,12 @@ async def run(settings: Settings, environ: Mapping[str, str], data: Path, asked:
         facility_id, people = uuid4(), People(database)
         await database.clinical.worker_fetch(FACILITY, facility_id)
         patients = [await people.patient(facility_id) for _ in range(asked.subscribers)]
-        port = _free_port()
+        port = free_port()
         variables = {**environ, "CAREGRAPH_PORT": str(port), "CAREGRAPH_DEMO": "1", "CAREGRAPH_DATA": str(data)}
         server = Child(python_program("graph.server", **variables), data / "api.pid", data / "api.log")
         stack.callback(server.stop)
         http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
-        await _alive(http, port)
+        await alive(http, port)
         times, url, taking = Times(), f"http://127.0.0.1:{port}/graphql", list[asyncio.Task[None]]()
         for first in range(0, len(patients), OPEN_AT_ONCE):
             part = list(enumerate(patients))[first : first + OPEN_AT_ONCE]
@@ -150,13 +150,15 @@ async def run(settings: Settings, environ: Mapping[str, str], data: Path, asked:
         _print(asked, times, cpu, lasted, resident_mb(server.process.pid))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
 
 
-async def _alive(http: aiohttp.ClientSession, port: int) -> None:
+async def alive(http: aiohttp.ClientSession, port: int) -> None:
+    """Returns when the API of a port answers. Raises AppError where it does not in half a minute."""
     for _ in range(300):
         try:
             async with http.get(f"http://127.0.0.1:{port}/healthz"):

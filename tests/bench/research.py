@@ -30,7 +30,7 @@ from db.settings import Settings, load
 from graph.auth import issue
 from loaders.research_definition import parse
 from tests.bench import research_data
-from tests.bench.live import _alive, _free_port  # pyright: ignore[reportPrivateUsage] - how every bench starts the API
+from tests.bench.live import alive, free_port
 from tests.bench.research_naive import naive
 from tests.research.extractions import ADD_FACILITY, ADD_PROJECT, EVERYTHING, Network
 from workers.embedded.child import Child
@@ -178,12 +178,12 @@ async def chart_p99(settings: Settings, environ: Mapping[str, str], net: Network
 @asynccontextmanager
 async def api(environ: Mapping[str, str], data: Path) -> AsyncGenerator[str]:
     """The URL of a process of the API."""
-    port = _free_port()
+    port = free_port()
     variables = {**environ, "CAREGRAPH_PORT": str(port), "CAREGRAPH_DEMO": "1", "CAREGRAPH_DATA": str(data)}
     server = Child(python_program("graph.server", **variables), data / "api.pid", data / "api.log")
     try:
         async with aiohttp.ClientSession() as http:
-            await _alive(http, port)
+            await alive(http, port)
         yield f"http://127.0.0.1:{port}/graphql"
     finally:
         server.stop()
@@ -245,7 +245,7 @@ def main() -> int:
     """Entry point; the status is 1 where an extraction is not published."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.research", description=__doc__)
     parser.add_argument("--patients", type=int, default=100_000)
-    parser.add_argument("--chart-seconds", type=float, default=20)
+    parser.add_argument("--chart-seconds", type=float, default=60)
     wanted = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory(prefix="caregraph-") as folder, stores(Path(folder) / "data", {}) as started:

@@ -20,20 +20,11 @@ from db.archive import Archive
 from db.release_files import file_key, release_prefix
 from db.research_method import Method
 from db.settings import Settings
-from loaders.research_definition import Cohort, Definition
+from loaders.research_definition import NOT_SAFE_HARBOR, TABLES, Cohort, Definition
 from workers.embedded.child import ROOT
 from workers.research.work import work
 
-EVERYTHING = (
-    "patients",
-    "encounters",
-    "conditions",
-    "procedures",
-    "medication_requests",
-    "medication_administrations",
-    "lab_results",
-    "vitals",
-)
+EVERYTHING = tuple(name for name in TABLES if name not in NOT_SAFE_HARBOR)
 LIMIT_S = 90
 
 ADD_PROJECT = """

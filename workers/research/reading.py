@@ -6,6 +6,7 @@ import asyncio
 import io
 import time
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import LiteralString, TypeAlias
 
 import polars as pl
@@ -17,10 +18,14 @@ Types: TypeAlias = Mapping[str, pl.DataType | type[pl.DataType]]
 
 
 class Rate:
-    """A bound on the bytes that all reads of a process take in a second, so that the server has time for charts."""
+    """A bound on the bytes that all reads of a process take in a second, so that the server has time for charts.
+
+    With a bound one statement runs at a time: the server sorts and joins for it without sending anything.
+    """
 
     def __init__(self, bytes_per_s: float | None) -> None:
         """None: no bound."""
+        self.turn: AbstractAsyncContextManager[object] = asyncio.Lock() if bytes_per_s else nullcontext()
         self._bytes_per_s = bytes_per_s
         self._free_at = time.monotonic()
 
@@ -41,7 +46,8 @@ async def read(reading: Reading, rate: Rate, types: Types, sql: LiteralString, *
         received.write(chunk)
         await rate.take(len(chunk))
 
-    await reading.copy(sql, take, *args)
+    async with rate.turn:
+        await reading.copy(sql, take, *args)
     received.seek(0)
     return await asyncio.to_thread(parse, received, types)
 
