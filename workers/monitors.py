@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import signal
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from db.errors import StoreError
 from db.postgres import Postgres
 from workers.ingest import ingesting
 from workers.network.monitors import PULL, SIGNALS
+from workers.signals import until_signal
 
 MONITORS_MAX = 200
 """Patients with a monitor, those who were admitted last."""
@@ -118,20 +118,9 @@ async def run(configured: settings.Settings, every_s: float) -> None:
         await clinical.close()
 
 
-async def _until_signal(configured: settings.Settings, every_s: float) -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    try:
-        await run(configured, every_s)
-    except asyncio.CancelledError:
-        return
-
-
 def main(argv: list[str]) -> int:
     """Entry point: until a signal."""
     parser = argparse.ArgumentParser(prog="python -m workers monitors", description="Bedside monitors of the demo.")
     parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="time between readings (1)")
-    asyncio.run(_until_signal(settings.load(), parser.parse_args(argv).every))
+    asyncio.run(until_signal(run(settings.load(), parser.parse_args(argv).every)))
     return 0

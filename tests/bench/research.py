@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 import re
 import sys
@@ -19,6 +20,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import aiohttp
@@ -32,7 +34,7 @@ from loaders.research_definition import parse
 from tests.bench import research_data
 from tests.bench.live import alive, free_port
 from tests.bench.research_naive import naive
-from tests.research.extractions import ADD_FACILITY, ADD_PROJECT, EVERYTHING, Network
+from tests.research.extractions import EVERYTHING, FACILITIES, Network, approved
 from workers.embedded.child import Child
 from workers.embedded.directory import python_program
 from workers.embedded.stores import stores
@@ -53,7 +55,6 @@ CHART = """query ($id: ID!) { patient(id: $id) { id gender birthDate
     conditions(first: 20) { nodes { id code { coding { code display } } } }
     labResults(first: 20) { nodes { id effectiveDateTime valueQuantity { value unit } } } } }"""
 SOME_PATIENTS = "SELECT patient_id FROM clinical.registration WHERE facility_id = $1 ORDER BY patient_id LIMIT 500"
-FIRST_FACILITY = "SELECT id FROM clinical.facility ORDER BY code"
 JOB = """
 SELECT d.id, d.definition, e.partitions
 FROM clinical.research_extraction AS e JOIN clinical.research_dataset AS d ON d.id = e.dataset_id WHERE e.id = $1"""
@@ -64,15 +65,6 @@ SAMPLE = 25
 RATE = 15
 """Charts asked for in a second: well below what two cores serve, so that nothing waits for itself."""
 AT_ONCE = 2
-
-
-async def project(net: Network) -> UUID:
-    """The first facility, at home in which a project is that all facilities have approved."""
-    facilities = [row[0] for row in await net.fetch(FIRST_FACILITY)]
-    await net.fetch(ADD_PROJECT, net.project, facilities[0])
-    for facility in facilities:
-        await net.fetch(ADD_FACILITY, net.project, facility)
-    return facilities[0]
 
 
 async def extraction(net: Network, mb_per_s: int) -> tuple[UUID, float, float]:
@@ -158,21 +150,31 @@ async def _bare(sources: Sources, job: Job, partition: int, bare: UUID, folder: 
 
 
 async def chart_p99(settings: Settings, environ: Mapping[str, str], net: Network, home: UUID, seconds: float) -> None:
-    """Prints how long charts take alone and beside an extraction at the default rate, asked for so many seconds."""
+    """Prints how long charts take for so many seconds before and after an extraction at the default rate, and beside it
+    from its start to its end."""
     patients = [str(row[0]) for row in await net.fetch(SOME_PATIENTS, home)]
     token = issue(settings, "physician", home)
     async with api(environ, settings.data) as url:
-        await asked(url, token, patients, 5)
-        alone = await asked(url, token, patients, seconds)
-        running = asyncio.create_task(extraction(net, settings.research_mb_per_s))
-        await asyncio.sleep(8)
-        beside = await asked(url, token, patients, seconds)
+
+        async def alone(seconds: float) -> Sequence[float]:
+            return await asked(url, token, patients, asyncio.ensure_future(asyncio.sleep(seconds)))
+
+        await alone(5)
+        before = await alone(seconds)
+        running = asyncio.ensure_future(extraction(net, settings.research_mb_per_s))
+        beside = await asked(url, token, patients, running)
         _, lasted, _ = await running
-        again = await asked(url, token, patients, seconds)
-    print("| charts | p50 ms | p99 ms |\n|---|---:|---:|")
-    for name, times in (("alone", alone), (f"beside an extraction of {lasted:.0f} s", beside), ("alone again", again)):
-        print(f"| {name} | {_part(times, 0.5):.1f} | {_part(times, 0.99):.1f} |")
-    print(f"\np99 beside an extraction: {_part(beside, 0.99) / _part(alone, 0.99):.2f} times that alone")
+        after = await alone(seconds)
+    print("| charts | asked | p50 ms | p90 ms | p99 ms |\n|---|---:|---:|---:|---:|")
+    for name, times in (
+        ("before", before),
+        (f"beside an extraction of {lasted:.0f} s", beside),
+        ("after", after),
+    ):
+        parts = " | ".join(f"{_part(times, part):.1f}" for part in (0.5, 0.9, 0.99))
+        print(f"| {name} | {len(times)} | {parts} |")
+    without = _part([*before, *after], 0.99)
+    print(f"\np99 beside an extraction: {_part(beside, 0.99) / without:.2f} times that without")
 
 
 @asynccontextmanager
@@ -189,8 +191,8 @@ async def api(environ: Mapping[str, str], data: Path) -> AsyncGenerator[str]:
         server.stop()
 
 
-async def asked(url: str, token: str, patients: Sequence[str], seconds: float) -> Sequence[float]:
-    """Milliseconds of each chart, asked for at RATE, whether or not those before are answered."""
+async def asked(url: str, token: str, patients: Sequence[str], until: asyncio.Future[Any]) -> Sequence[float]:
+    """Milliseconds of each chart, asked for at RATE until something is done, whether or not others are answered."""
     times: list[float] = []
     headers = {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession(headers=headers) as http, asyncio.TaskGroup() as under_way:
@@ -203,8 +205,10 @@ async def asked(url: str, token: str, patients: Sequence[str], seconds: float) -
             times.append((time.perf_counter() - began) * 1000)
 
         began = time.perf_counter()
-        for number in range(round(seconds * RATE)):
+        for number in itertools.count():
             await asyncio.sleep(max(0, began + number / RATE - time.perf_counter()))
+            if until.done():
+                break
             under_way.create_task(one(patients[number % len(patients)]))
     return times
 
@@ -220,8 +224,8 @@ async def run(settings: Settings, environ: Mapping[str, str], wanted: argparse.N
     began = time.perf_counter()
     await research_data.make(settings.clinical_url, settings.vitals_url, wanted.patients)
     print(f"\n{wanted.patients:,} patients made in {time.perf_counter() - began:.0f} s", flush=True)
-    net = Network(settings, uuid4())
-    home = await project(net)
+    net = await approved(settings)
+    [(home,), *_] = await net.fetch(FACILITIES)
     made, lasted, peak = await extraction(net, 0)
     least = await limit(net, made)
     print("| way | seconds | of the limit | of the extraction | peak MB |\n|---|---:|---:|---:|---:|")

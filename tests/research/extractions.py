@@ -17,8 +17,11 @@ import orjson
 import polars as pl
 
 from db.archive import Archive
+from db.context import role_password
+from db.postgres import login_url
 from db.release_files import file_key, release_prefix
 from db.research_method import Method
+from db.roles import RESEARCH
 from db.settings import Settings
 from loaders.research_definition import NOT_SAFE_HARBOR, TABLES, Cohort, Definition
 from workers.embedded.child import ROOT
@@ -27,6 +30,7 @@ from workers.research.work import work
 EVERYTHING = tuple(name for name in TABLES if name not in NOT_SAFE_HARBOR)
 LIMIT_S = 90
 
+FACILITIES = "SELECT id FROM clinical.facility ORDER BY code"
 ADD_PROJECT = """
 INSERT INTO clinical.research_project (id, facility_id, name, aim, status, methods, data_use_agreement,
     data_use_expires, irb_approval, irb_expires, epsilon, proposed_by, approved_by, approved_at)
@@ -71,6 +75,17 @@ class Network:
         )
         try:
             return [tuple(row) for row in await connection.fetch(sql, *args)]
+        finally:
+            await connection.close()
+
+    async def seen(self, url: str, setting: str, value: object, sql: str) -> Sequence[tuple[Any, ...]]:
+        """Rows of a statement of the login of extractions in a database, with a setting in its transaction."""
+        secret = role_password(self.settings.secret, RESEARCH)
+        connection = await asyncpg.connect(login_url(url, RESEARCH, secret))
+        try:
+            async with connection.transaction():
+                await connection.execute("SELECT set_config($1, $2, true)", setting, str(value))
+                return [tuple(row) for row in await connection.fetch(sql)]
         finally:
             await connection.close()
 
@@ -148,3 +163,13 @@ class Network:
             row = f"SELECT 1 FROM clinical.research_extraction WHERE id = $1 AND ({sql})"
             while not await self.fetch(row, extraction):  # noqa: ASYNC110 - as a person would look
                 await asyncio.sleep(0.05)
+
+
+async def approved(settings: Settings) -> Network:
+    """The stores with a project at home in the first facility, which all have approved."""
+    net = Network(settings, uuid4())
+    facilities = [row[0] for row in await net.fetch(FACILITIES)]
+    await net.fetch(ADD_PROJECT, net.project, facilities[0])
+    for facility in facilities:
+        await net.fetch(ADD_FACILITY, net.project, facility)
+    return net

@@ -9,7 +9,9 @@ from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import polars as pl
+import pytest
 import pytest_asyncio
 
 from db.release_files import file_key
@@ -18,14 +20,14 @@ from db.settings import Settings
 from db.warehouse import Warehouse, release_table
 from tests.apart import apart
 from tests.bench import research_data
-from tests.research.extractions import ADD_FACILITY, ADD_PROJECT, EVERYTHING, Ended, Network
+from tests.research.extractions import EVERYTHING, FACILITIES, Ended, Network, approved
 from workers.research.anonymity import k_anonymity
 from workers.research.reading import Rate
 from workers.research.sources import CONNECTIONS, Sources
+from workers.research.tables import TABLES
 
 PATIENTS = 600
 K = 11
-FACILITIES = "SELECT id FROM clinical.facility ORDER BY code"
 WHO = """
 SELECT patient_id, research_id FROM vault.surrogate WHERE project_id = $1 AND research_id = ANY ($2::bigint[])"""
 NAMES = ("gender", "race", "ethnicity", "deceased", "postal_code", "died", "born")
@@ -37,6 +39,10 @@ INSERT INTO clinical.consent (id, facility_id, patient_id, status, category, pro
 SELECT gen_random_uuid(), facility_id, patient_id, 'active', '[]',
     '{"type": "deny", "purpose": [{"code": "HRESCH"}]}', now()
 FROM clinical.registration WHERE patient_id = $1"""
+TABLES_READ = sorted({table.facts for table in TABLES.values()})
+REFUSED = (
+    "SELECT count(*) FROM clinical.consent_rule WHERE type = 'deny' AND (purposes IS NULL OR 'HRESCH' = ANY (purposes))"
+)
 KNOWN = """
 SELECT 'mrn', mrn FROM clinical.registration
 UNION SELECT kind, value FROM clinical.patient_identifier
@@ -52,12 +58,7 @@ async def net(configured: Settings) -> Network:
     """Generated patients, and a project that all facilities have approved."""
     own = await apart(configured, "extraction")
     await research_data.make(own.clinical_url, own.vitals_url, PATIENTS)
-    made = Network(own, uuid4())
-    facilities = [row[0] for row in await made.fetch(FACILITIES)]
-    await made.fetch(ADD_PROJECT, made.project, facilities[0])
-    for facility in facilities:
-        await made.fetch(ADD_FACILITY, made.project, facility)
-    return made
+    return await approved(own)
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -256,6 +257,32 @@ async def test_a_cancelled_extraction_ends_and_is_seen_by_nobody(net: Network) -
     assert (await net.ended(extraction)).state == "CANCELLED"
     await net.work()  # what the worker left in the queue
     assert await net.files(extraction) == []
+
+
+@pytest.mark.parametrize("table", [*TABLES_READ, "patient", "patient_name", "patient_identifier", "registration"])
+async def test_the_login_of_extractions_sees_what_its_project_may_have(net: Network, table: str) -> None:
+    """Of itself, and for a project that is none, nothing; nothing of who refuses; and it can change nothing."""
+    sql = f"SELECT count(*) FROM clinical.{table}"
+    [(everything,)] = await net.fetch(sql)
+    [(refused,)] = await net.fetch(REFUSED)
+    url, setting = net.settings.clinical_url, "app.research_project"
+    [(seen,)] = await net.seen(url, setting, net.project, sql)
+    assert 0 < seen < everything
+    assert refused > 0
+    for nobody in ("", uuid4()):
+        assert await net.seen(url, setting, nobody, sql) == [(0,)]
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await net.seen(url, setting, net.project, f"DELETE FROM clinical.{table}")
+
+
+async def test_the_login_of_extractions_sees_vital_signs_of_facilities_that_are_named(net: Network) -> None:
+    sql = "SELECT DISTINCT facility_id FROM vitals.vital_sign"
+    facilities = [row[0] for row in await net.fetch(FACILITIES)]
+    url, setting = net.settings.vitals_url, "app.research_facilities"
+    assert await net.seen(url, setting, "", sql) == []
+    assert await net.seen(url, setting, facilities[1], sql) == [(facilities[1],)]
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await net.seen(url, setting, facilities[1], "DELETE FROM vitals.vital_sign")
 
 
 async def test_a_project_that_is_revoked_reads_nothing(net: Network) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 import polars as pl
@@ -24,7 +24,7 @@ from db.settings import Settings
 from db.warehouse import Warehouse, release_table
 from tests.apart import apart
 from tests.bench import research_data
-from tests.research.extractions import ADD_FACILITY, ADD_PROJECT, Network
+from tests.research.extractions import Network, approved
 from workers.dicom import Visit, attach_demo_dicom
 
 PATIENTS = 60
@@ -48,12 +48,8 @@ async def net(configured: Settings) -> Network:
     """Generated patients, many of whom have a study, and a project that all facilities have approved."""
     own = await apart(configured, "images")
     await research_data.make(own.clinical_url, own.vitals_url, PATIENTS)
-    made = Network(own, uuid4())
+    made = await approved(own)
     await attach_demo_dicom(own, 7, [Visit(*row) for row in await made.fetch(VISITS)])
-    facilities = await made.fetch("SELECT id FROM clinical.facility ORDER BY code")
-    await made.fetch(ADD_PROJECT, made.project, facilities[0][0])
-    for (facility,) in facilities:
-        await made.fetch(ADD_FACILITY, made.project, facility)
     return made
 
 
@@ -209,6 +205,17 @@ async def test_of_a_facility_that_withdraws_no_image_is_read(net: Network) -> No
     read = await objects(net, extraction)
     assert facility not in {facility_of(row[0]) for row in read}
     assert counted(ended.report)["given"] == len(read) > 0
+
+
+@pytest.mark.parametrize("table", ["imaging_study", "imaging_series", "imaging_instance"])
+async def test_the_login_of_extractions_sees_images_of_facilities_that_are_named(net: Network, table: str) -> None:
+    sql = f"SELECT DISTINCT facility_id FROM imaging.{table}"
+    facility = facility_of((await objects(net))[0][0])
+    url, setting = net.settings.imaging_url, "app.research_facilities"
+    assert await net.seen(url, setting, "", sql) == []
+    assert await net.seen(url, setting, facility, sql) == [(facility,)]
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await net.seen(url, setting, facility, f"DELETE FROM imaging.{table}")
 
 
 async def test_safe_harbor_has_no_images(net: Network) -> None:

@@ -14,12 +14,13 @@ import polars as pl
 
 from db.policy import Phi
 from db.research_method import Method
-from db.warehouse_release import Release, ReleaseColumn, ReleaseFile, Releases, ReleaseTable
+from db.warehouse_release import BINARY, Release, ReleaseColumn, ReleaseFile, Releases, ReleaseTable
 
 PARTITIONS = 3
 PATIENTS = 5
 """Patients of each partition, who have 1, 2, 3, … results."""
 TRICKY = 'O\'Brien "x" \\ ? :1 é – 漢\n; DROP TABLE stored_dataset'
+OBJECT = b"\x89DICM"
 RELEASED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 REPORT: Mapping[str, Any] = {
     "k": 11,
@@ -48,6 +49,7 @@ COLUMNS: Mapping[str, Sequence[ReleaseColumn]] = {
         ReleaseColumn("start", "DATE", "Day of the result", Phi.DATE, "SHIFT"),
         ReleaseColumn("abnormal", "BOOLEAN", "Whether it is out of range", Phi.CLINICAL, "KEEP"),
         ReleaseColumn("text", "VARCHAR", "Text of the result", Phi.CLINICAL, "KEEP"),
+        ReleaseColumn("object", BINARY, "Bytes, which the warehouse does not have", None, "DICOM"),
     ),
 }
 
@@ -89,6 +91,8 @@ def written(folder: Path, table: str, salt: int = 0) -> tuple[ReleaseTable, Sequ
     for partition in range(PARTITIONS):
         path = folder / f"{table}-{partition:05}-{salt}.parquet"
         rows = frame(table, partition, salt)
+        if table == "lab_results":
+            rows = rows.with_columns(object=pl.lit(OBJECT))
         rows.write_parquet(path)
         content = path.read_bytes()
         files.append(ReleaseFile(partition, rows.height, len(content), hashlib.sha256(content).hexdigest()))

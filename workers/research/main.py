@@ -11,9 +11,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import os
-import signal
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -24,6 +22,7 @@ from db.errors import SettingsError
 from db.postgres import Postgres
 from workers.research import aggregates
 from workers.research.work import work
+from workers.signals import until_signal
 
 AT_ONCE = 2
 """Partitions that one worker makes at a time where its rate has no bound: one is read while another is computed."""
@@ -53,11 +52,7 @@ async def work_on(configured: settings.Settings) -> None:
     if configured.research_mb_per_s:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     rate = configured.research_mb_per_s * MB or None
-    working = asyncio.ensure_future(work(configured, at_once=1 if rate else AT_ONCE, bytes_per_s=rate))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, working.cancel)
-    with suppress(asyncio.CancelledError):
-        await working
+    await until_signal(work(configured, at_once=1 if rate else AT_ONCE, bytes_per_s=rate))
 
 
 async def watch(configured: settings.Settings, extraction: UUID) -> None:

@@ -7,15 +7,14 @@ processes as wanted may run: of each consumer one works and the others wait to t
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from db import settings
 from db.archive import Archive
 from db.errors import SettingsError
 from db.stores import Stores
+from workers.signals import until_signal
 from workers.sweep import TIMEOUT_S as SWEEP_TIMEOUT_S
 from workers.sync.export import EXPORTS, Export, export_to
 from workers.sync.following import Bell, Consumer, follow, rebuild
@@ -73,14 +72,6 @@ async def make_anew(configured: settings.Settings, names: Sequence[str]) -> None
         await stores.close()
 
 
-async def _until_signal(configured: settings.Settings, names: Sequence[str]) -> None:
-    working = asyncio.ensure_future(sync(configured, names))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, working.cancel)
-    with suppress(asyncio.CancelledError):
-        await working
-
-
 def main(argv: list[str]) -> int:
     """Entry point; names of consumers, or none for all. Raises SettingsError for an unknown one."""
     anew = argv[:1] == ["--rebuild"]
@@ -89,5 +80,6 @@ def main(argv: list[str]) -> int:
         raise SettingsError(f"There is no consumer {min(unknown)!r}; there are {', '.join(known)}.")
     configured = settings.load()
     every = [name for name in known if name in CONSUMERS or configured.export_url]
-    asyncio.run((make_anew if anew else _until_signal)(configured, names or every))
+    chosen = names or every
+    asyncio.run(make_anew(configured, chosen) if anew else until_signal(sync(configured, chosen)))
     return 0
