@@ -59,7 +59,7 @@ class RequestDatasetInput(WriteInput):
     method: Method = given("Method of de-identification, of those that the project is approved for", phi=None)
     tables: list[str] = given(
         "Tables beside that of the patients: encounters, conditions, procedures, medication_requests, "
-        "medication_administrations, lab_results, vitals; notes not under SAFE_HARBOR",
+        "medication_administrations, lab_results, vitals; notes and imaging not under SAFE_HARBOR",
         phi=None,
     )
     cohort: ResearchCohortInput | None = given("Whose records; everybody's by default", phi=None, default=UNSET)
