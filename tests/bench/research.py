@@ -40,15 +40,14 @@ from workers.embedded.directory import python_program
 from workers.embedded.stores import stores
 from workers.migrate import migrate_all
 from workers.research import vitals
-from workers.research.facts import read_table
+from workers.research.facts import tables_of
 from workers.research.job import Job, Stage, State
-from workers.research.partition import ALLOWED, MEMBER_TYPES, MEMBERS
 from workers.research.people import PEOPLE
 from workers.research.people import TYPES as PEOPLE_TYPES
 from workers.research.reading import Rate, read
 from workers.research.release import TYPES
 from workers.research.sources import Sources, staged_key
-from workers.research.tables import TABLES
+from workers.research.spill import MEMBERS_NAME, groups, spilled
 
 CHART = """query ($id: ID!) { patient(id: $id) { id gender birthDate
     encounters(first: 10) { nodes { id class periodStart } }
@@ -101,11 +100,13 @@ async def limit(net: Network, made: UUID) -> float:
     try:
         with tempfile.TemporaryDirectory() as folder:
 
-            async def one(partition: int) -> None:
+            async def one(group: Sequence[int], people: pl.DataFrame) -> None:
                 async with ready:
-                    await _bare(sources, job, partition, bare, Path(folder))
+                    await _bare(sources, job, group, people, bare, Path(folder))
 
-            await asyncio.gather(*(one(partition) for partition in range(job.partitions or 0)))
+            async with sources.clinical.project(job.project_id) as reading:
+                people = await read(reading, sources.rate, PEOPLE_TYPES, PEOPLE, job.id, job.project_id)
+            await asyncio.gather(*(one(group, people) for group in groups(job.partitions or 0)))
             for name in EVERYTHING:
                 files = sorted(Path(folder).glob(f"{name}-*.parquet"))
                 columns = {
@@ -128,25 +129,23 @@ async def _job(net: Network, made: UUID) -> Job:
     )  # fmt: skip
 
 
-async def _bare(sources: Sources, job: Job, partition: int, bare: UUID, folder: Path) -> None:
-    async with sources.clinical.project(job.project_id) as reading:
-        members = await read(reading, sources.rate, MEMBER_TYPES, MEMBERS, job.id, partition, job.project_id)
-        frames = {
-            name: await read_table(reading, sources.rate, job, TABLES[name], partition)
-            for name in EVERYTHING
-            if name in TABLES
-        }
-        people = await read(reading, sources.rate, PEOPLE_TYPES, PEOPLE, job.id, job.project_id)
-        frames["patients"] = people.filter(people["partition"] == partition)
-        [(facilities, _)] = await reading.fetch(ALLOWED)
-    async with sources.vitals.facilities(facilities) as reading:
-        asked = [UUID(one) for one in members["patient"]]
-        readings = await vitals.read_vitals(reading, sources.rate, job, asked, facilities)
-        frames[vitals.NAME] = readings.join(members, on="patient")
-    for name, frame in frames.items():
-        numbered = frame.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("row_id"))
-        content = await sources.put(staged_key(bare, name, partition), numbered)
-        (folder / f"{name}-{partition:05}.parquet").write_bytes(content)
+async def _bare(
+    sources: Sources, job: Job, group: Sequence[int], people: pl.DataFrame, bare: UUID, folder: Path
+) -> None:
+    """Reads, writes and stores a group of partitions."""
+    async with spilled(sources, job, group) as rows:
+        for partition in group:
+            frames = {table.name: await rows.rows(table.name, partition) for table in tables_of(job)}
+            frames["patients"] = people.filter(people["partition"] == partition)
+            members = await rows.rows(MEMBERS_NAME, partition)
+            async with sources.vitals.facilities(rows.facilities) as reading:
+                asked = [UUID(one) for one in members["patient"]]
+                readings = await vitals.read_vitals(reading, sources.rate, job, asked, rows.facilities)
+                frames[vitals.NAME] = readings.join(members, on="patient")
+            for name, frame in frames.items():
+                numbered = frame.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("row_id"))
+                content = await sources.put(staged_key(bare, name, partition), numbered)
+                (folder / f"{name}-{partition:05}.parquet").write_bytes(content)
 
 
 async def chart_p99(settings: Settings, environ: Mapping[str, str], net: Network, home: UUID, seconds: float) -> None:

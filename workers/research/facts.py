@@ -66,12 +66,12 @@ def tables_of(job: Job) -> Sequence[Table]:
     return asked if TABLES["encounters"] in asked else [TABLES["encounters"], *asked]
 
 
-async def read_table(reading: Reading, rate: Rate, job: Job, table: Table, partition: int) -> pl.DataFrame:
-    """Rows of a partition as they are in the source: research id, encounter, columns. Raises StoreError."""
+async def read_table(reading: Reading, rate: Rate, job: Job, table: Table, partitions: Sequence[int]) -> pl.DataFrame:
+    """Rows of some partitions as they are in the source: research id, encounter, columns. Raises StoreError."""
     columns = [one.column for one in ruled(job, table)]
     types: Types = {"research_id": pl.Int64, "encounter": pl.String}
     types = {**types, **{column.name: READ_AS[column.kind] for column in columns}}
-    return await read(reading, rate, types, table.sql(columns), job.id, partition, *job.range)
+    return await read(reading, rate, types, table.sql(columns), job.id, list(partitions), *job.range)
 
 
 def encounter_numbers(encounters: pl.DataFrame, seed: int, partition: int) -> pl.DataFrame:

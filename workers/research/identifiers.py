@@ -1,7 +1,8 @@
-"""What is known of the patients of a partition: by it the rows that leave are scanned, and never kept."""
+"""What is known of the patients of partitions: by it the rows that leave are scanned, and never kept."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import LiteralString
 
 import polars as pl
@@ -12,7 +13,8 @@ from workers.research.reading import Rate, Types, read
 
 IDENTIFIERS: LiteralString = """/* research_identifiers */
 WITH m AS MATERIALIZED (
-    SELECT DISTINCT research_id, patient_id FROM vault.member WHERE extraction_id = $1::uuid AND partition = $2::int
+    SELECT DISTINCT research_id, patient_id FROM vault.member
+    WHERE extraction_id = $1::uuid AND partition = ANY ($2::int[])
 ), p AS (
     SELECT m.research_id, p.* FROM m JOIN clinical.patient AS p ON p.id = m.patient_id
 ), contact AS (
@@ -48,7 +50,7 @@ SELECT research_id, 'DATE', birth_date FROM p WHERE length(birth_date) = 10"""
 TYPES: Types = {"research_id": pl.Int64, "kind": pl.String, "value": pl.String}
 
 
-async def read_identifiers(reading: Reading, rate: Rate, job: Job, partition: int) -> pl.DataFrame:
-    """Identifiers of the patients of a partition: research_id, kind (of db.policy.Phi), value. Raises StoreError."""
-    known = await read(reading, rate, TYPES, IDENTIFIERS, job.id, partition)
+async def read_identifiers(reading: Reading, rate: Rate, job: Job, partitions: Sequence[int]) -> pl.DataFrame:
+    """Identifiers of the patients of partitions: research_id, kind (of db.policy.Phi), value. Raises StoreError."""
+    known = await read(reading, rate, TYPES, IDENTIFIERS, job.id, list(partitions))
     return known.drop_nulls().filter(pl.col("value") != "").unique()

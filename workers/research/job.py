@@ -38,7 +38,8 @@ SET stage = $2::text, plan = coalesce(plan, '{}') || $3::jsonb, partitions = coa
 WHERE id = $1::uuid"""
 
 # Partitions that end together are noted one after the other: of each the sums are those of all before it.
-LOCK = "/* lock_research_job */ SELECT state FROM clinical.research_extraction WHERE id = $1::uuid FOR UPDATE"
+LOCK = """/* lock_research_job */
+SELECT state, cancelled_by IS NOT NULL FROM clinical.research_extraction WHERE id = $1::uuid FOR UPDATE"""
 # What a partition wrote before it was tried again is counted once: the sums are those of the rows kept.
 KEEP_PARTITION = """/* keep_research_partition */
 INSERT INTO clinical.research_partition (extraction_id, partition, facts) VALUES ($1::uuid, $2::int, $3::jsonb)
@@ -131,9 +132,11 @@ class Job:
         return self.definition.cohort.start, self.definition.cohort.end
 
 
-def _going(state: State) -> None:
+def _check_going(state: State, *, cancelled: bool) -> None:
     if state not in (State.QUEUED, State.RUNNING):
         raise Ended(state, "OVER")
+    if cancelled:
+        raise Ended(State.CANCELLED, "CANCELLED")
 
 
 async def terms_of(reading: Reading, job: Job) -> Terms:
@@ -172,9 +175,7 @@ class Jobs:
             approved=frozenset(map(Phi, row[13])),
             partitions=row[15],
         )
-        _going(job.state)
-        if row[8]:
-            raise Ended(State.CANCELLED, "CANCELLED")
+        _check_going(job.state, cancelled=row[8])
         if not row[14]:
             raise Ended(State.FAILED, "NOT_APPROVED")
         return job
@@ -194,11 +195,11 @@ class Jobs:
     async def keep(self, job: Job, partition: int, facts: Mapping[str, Any]) -> bool:
         """Notes that a partition is made; True where it was the last. Done twice it changes nothing.
 
-        Raises Ended where the extraction is over by now, StoreError.
+        Raises Ended where the extraction is over by now or cancelled, StoreError.
         """
         async with self.primary.notes() as writing:
-            [(state,)] = await writing.fetch(LOCK, job.id)
-            _going(State(state))
+            [(state, cancelled)] = await writing.fetch(LOCK, job.id)
+            _check_going(State(state), cancelled=cancelled)
             await writing.fetch(KEEP_PARTITION, job.id, partition, facts)
             [(done, all_of_them)] = await writing.fetch(COUNT_PARTITIONS, job.id)
             return bool(done == all_of_them)

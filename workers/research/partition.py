@@ -1,11 +1,11 @@
-"""Stage EXTRACT: one partition, read, put under the rules, scanned and staged as parquet."""
+"""Stage EXTRACT: one partition, put under the rules, scanned and staged as parquet."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, LiteralString
+from typing import Any
 from uuid import UUID
 
 import polars as pl
@@ -16,28 +16,17 @@ from workers.research.facts import (
     KEYS,
     Frame,
     encounter_numbers,
-    read_table,
     tables_of,
     under_rules,
     without,
 )
-from workers.research.identifiers import read_identifiers
-from workers.research.job import Job, terms_of
-from workers.research.reading import Types, read
-from workers.research.rules import Terms
+from workers.research.job import Job
 from workers.research.scan import Identifiers, scan
 from workers.research.sources import Sources, staged_key
+from workers.research.spill import IDENTIFIERS_NAME, MEMBERS_NAME, Spilled
 
 PATIENTS, WITHHELD, COUNTS = "patients", "withheld", "counts"
 """Staged beside the tables: patients who stay, diagnoses that the plan withholds, patients of each value."""
-
-MEMBERS: LiteralString = """/* research_members */
-SELECT DISTINCT m.research_id, m.patient_id::text AS patient, s.shift_days
-FROM vault.member AS m
-JOIN vault.surrogate AS s ON s.project_id = $3::uuid AND s.patient_id = m.patient_id
-WHERE m.extraction_id = $1::uuid AND m.partition = $2::int"""
-MEMBER_TYPES: Types = {"research_id": pl.Int64, "patient": pl.String, "shift_days": pl.Int32}
-ALLOWED = "/* research_allowed */ SELECT access.research_facilities(), access.research_labels()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +36,16 @@ class _Part:
     sources: Sources
     job: Job
     partition: int
-    terms: Terms
+    spilled: Spilled
     patients: pl.DataFrame
     """Those who stay: research_id, patient, shift_days."""
     encounters: pl.DataFrame
     identifiers: pl.DataFrame
-    facilities: Sequence[UUID]
-    labels: Sequence[str]
+
+    @property
+    def facilities(self) -> Sequence[UUID]:
+        """Those that the project may read."""
+        return self.spilled.facilities
 
     @property
     def asked(self) -> Sequence[UUID]:
@@ -61,27 +53,23 @@ class _Part:
         return [UUID(one) for one in self.patients["patient"]]
 
 
-async def make_partition(sources: Sources, job: Job, partition: int) -> Mapping[str, Any]:
+async def make_partition(sources: Sources, job: Job, partition: int, spilled: Spilled) -> Mapping[str, Any]:
     """Stages the tables of a partition and gives what is noted of it; again it stages the same. Raises StoreError."""
     patients, withheld = [await sources.get(staged_key(job.id, name, partition)) for name in (PATIENTS, WITHHELD)]
-    async with sources.clinical.project(job.project_id) as reading:
-        terms = await terms_of(reading, job)
-        members = await read(reading, sources.rate, MEMBER_TYPES, MEMBERS, job.id, partition, job.project_id)
-        kept = members.join(patients.select("research_id"), on="research_id", how="semi")
-        identifiers = await read_identifiers(reading, sources.rate, job, partition)
-        [(facilities, labels)] = await reading.fetch(ALLOWED)
-        made: dict[str, Frame] = {}
-        encounters = pl.DataFrame()
-        for table in tables_of(job):
-            source = await read_table(reading, sources.rate, job, table, partition)
-            if table.name == "encounters":
-                encounters = encounter_numbers(source, int(job.plan["seed"]), partition)
-            frame = await asyncio.to_thread(under_rules, source, job, table, kept, encounters, terms)
-            if table.name == "conditions":
-                frame = without(frame, withheld)
-            if table.name in job.definition.tables:
-                made[table.name] = frame
-    part = _Part(sources, job, partition, terms, kept, encounters, identifiers, facilities, labels)
+    members = await spilled.rows(MEMBERS_NAME, partition)
+    kept = members.join(patients.select("research_id"), on="research_id", how="semi")
+    made: dict[str, Frame] = {}
+    encounters = pl.DataFrame()
+    for table in tables_of(job):
+        source = await spilled.rows(table.name, partition)
+        if table.name == "encounters":
+            encounters = encounter_numbers(source, int(job.plan["seed"]), partition)
+        frame = await asyncio.to_thread(under_rules, source, job, table, kept, encounters, spilled.terms)
+        if table.name == "conditions":
+            frame = without(frame, withheld)
+        if table.name in job.definition.tables:
+            made[table.name] = frame
+    part = _Part(sources, job, partition, spilled, kept, encounters, await spilled.rows(IDENTIFIERS_NAME, partition))
     if vitals.NAME in job.definition.tables:
         made[vitals.NAME] = await _vitals(part)
     if notes.NAME in job.definition.tables:
@@ -100,15 +88,15 @@ async def _vitals(part: _Part) -> Frame:
 
 async def _notes(part: _Part) -> Frame:
     asked = part.patients["patient"].to_list()
-    source = await notes.read_notes(part.sources.notes, part.job, asked, part.facilities, part.labels)
-    beside = (part.patients, part.encounters, part.identifiers, part.terms)
+    source = await notes.read_notes(part.sources.notes, part.job, asked, part.facilities, part.spilled.labels)
+    beside = (part.patients, part.encounters, part.identifiers, part.spilled.terms)
     return await asyncio.to_thread(notes.made_notes, source, part.job, *beside)
 
 
 async def _images(part: _Part) -> imaging.Images:
     async with part.sources.imaging.facilities(part.facilities) as reading:
         source = await imaging.read_images(reading, part.sources.rate, part.job, part.asked, part.facilities)
-    beside = (part.patients, part.encounters, part.terms)
+    beside = (part.patients, part.encounters, part.spilled.terms)
     return await imaging.made_images(part.sources, part.job, part.partition, source, *beside)
 
 

@@ -93,7 +93,7 @@ class Table:
         return [column for part in self.parts for column in _columns(part)]
 
     def sql(self, columns: Sequence[Column]) -> LiteralString:
-        """Statement of some columns for a partition ($1 extraction, $2 partition) and days ($3, $4), for COPY."""
+        """Statement of some columns for partitions ($1 extraction, $2 partitions) and days ($3, $4), for COPY."""
         listed = "".join(f", {column.sql} AS {column.name}" for column in columns)
         # Names of fields and columns are the code's own, of which nothing comes from a caller.
         return cast(
@@ -102,7 +102,7 @@ class Table:
 SELECT m.research_id, {self.encounter}::text AS encounter{listed}
 FROM vault.member AS m
 {self.joined}
-WHERE m.extraction_id = $1::uuid AND m.partition = $2::int AND {self.real} AND {in_days("$3", "$4")}""",
+WHERE m.extraction_id = $1::uuid AND m.partition = ANY ($2::int[]) AND {self.real} AND {in_days("$3", "$4")}""",
         )
 
 

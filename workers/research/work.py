@@ -1,4 +1,4 @@
-"""Jobs of an extraction in the queue: begin (SELECT, PLAN), one for each partition (EXTRACT), finish (LOAD, VALIDATE).
+"""Jobs of an extraction in the queue: begin (SELECT, PLAN), one for some partitions (EXTRACT), finish (LOAD, VALIDATE).
 
 Each can be done again, by any worker, with the same result: what a killed worker has begun another does anew, and
 partitions that are made stay made.
@@ -25,6 +25,7 @@ from workers.research.reading import Rate
 from workers.research.release import make_release
 from workers.research.selection import estimate, select, vault_position
 from workers.research.sources import Sources
+from workers.research.spill import groups, spilled
 
 OPEN_PROJECTS: LiteralString = f"""/* open_research_projects */
 SELECT p.id, method
@@ -32,7 +33,7 @@ FROM clinical.research_project AS p CROSS JOIN LATERAL unnest(p.methods) AS meth
 WHERE p.status = 'APPROVED' AND {IN_FORCE}"""
 TELL_S = 30.0
 """Seconds between two looks at which projects are open."""
-BEGIN, PARTITION, FINISH = "research.begin", "research.partition", "research.finish"
+BEGIN, GROUP, FINISH = "research.begin", "research.group", "research.finish"
 
 
 class Work:
@@ -42,7 +43,7 @@ class Work:
         self._sources = sources
         self._queue = queue
         queue.job(BEGIN, self.begin, self._given_up)
-        queue.job(PARTITION, self.partition, self._given_up)
+        queue.job(GROUP, self.group, self._given_up)
         queue.job(FINISH, self.finish, self._given_up)
 
     @property
@@ -59,10 +60,9 @@ class Work:
             job = await self._planned(job)
         assert job.partitions is not None
         done = await self._jobs.done(job)
-        for partition in range(job.partitions):
-            if partition not in done:
-                lock = f"{job.id} {partition}"
-                await self._queue.put(PARTITION, lock, extraction=str(job.id), partition=partition)
+        for place, group in enumerate(groups(job.partitions)):
+            if not done.issuperset(group):
+                await self._queue.put(GROUP, f"{job.id} {place}", extraction=str(job.id), group=place)
         if len(done) == job.partitions:
             await self._put_finish(job)
 
@@ -82,18 +82,20 @@ class Work:
         await self._jobs.enter(job, Stage.EXTRACT, await make_plan(sources, job))
         return await self._jobs.job(job.id)
 
-    async def partition(self, extraction: str, partition: int) -> None:
-        """Makes one partition; the last one puts what finishes the extraction into the queue."""
-        await self._go_on(extraction, lambda job: self._partition(job, partition))
+    async def group(self, extraction: str, group: int) -> None:
+        """Makes a group of partitions; who makes the last one puts what finishes the extraction into the queue."""
+        await self._go_on(extraction, lambda job: self._group(job, group))
 
-    async def _partition(self, job: Job, partition: int) -> None:
+    async def _group(self, job: Job, group: int) -> None:
+        assert job.partitions is not None
         done = await self._jobs.done(job)
-        if partition in done:
-            is_last = len(done) == job.partitions
-        else:
+        is_last = len(done) == job.partitions
+        if missing := [partition for partition in groups(job.partitions)[group] if partition not in done]:
             await self._sources.caught_up(job.plan["position"])
-            facts = await make_partition(self._sources, job, partition)
-            is_last = await self._jobs.keep(job, partition, facts)
+            async with spilled(self._sources, job, missing) as rows:
+                for partition in missing:
+                    facts = await make_partition(self._sources, job, partition, rows)
+                    is_last = await self._jobs.keep(job, partition, facts)
         if is_last:
             await self._put_finish(job)
 
