@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,3 +101,4 @@ def following(directory: DataDirectory, primary_url: str) -> Generator[Standby]:
         yield Standby(urlunsplit(parts._replace(netloc=f"{host}:{replica.port}")), primary_url)
     finally:
         replica.stop()
+        shutil.rmtree(replica.folder)  # for the next one
