@@ -13,6 +13,7 @@ import asyncpg
 from db.postgres import Postgres, Record, statement_name
 from db.roles import RESEARCH
 
+# Without parallel workers: a cohort takes one core, and leaves the others to charts.
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = 0; "
 WRITE = "BEGIN"
 

@@ -1,9 +1,10 @@
-"""A PostgreSQL server of these tests' own: they kill it, and rewrite what it holds."""
+"""A PostgreSQL server of these tests' own, which they kill and of which they rewrite what it holds; and a writer to the
+network's audit."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -16,6 +17,7 @@ import pytest_asyncio
 from db.audit import AuditLog, Event, EventKind
 from db.caller import Profile
 from db.migrate import migrate
+from db.settings import Settings
 from tests.callers import caller_of
 from workers.embedded.stores import Stores, stores
 
@@ -73,6 +75,14 @@ async def ledger(server: Stores, template: str) -> Ledger:
     await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     await connection.close()
     return Ledger(server, _database(server, name))
+
+
+@pytest_asyncio.fixture
+async def log(network: Settings) -> AsyncIterator[AuditLog]:
+    """A writer to the network's own audit."""
+    log = AuditLog(network.clinical_url, network.secret, 30)
+    yield log
+    await log.close()
 
 
 def _database(server: Stores, name: str) -> str:

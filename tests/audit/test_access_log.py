@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -59,14 +59,6 @@ class Accessed:
             caller, "query($id: ID!) { patient(id: $id) { mrn } }", id=f"Patient/{self.patient}"
         )
         assert answer.data["patient"]["mrn"]
-
-
-@pytest_asyncio.fixture
-async def log(graph: Graph) -> AsyncIterator[AuditLog]:
-    """A writer to the network's own audit."""
-    log = AuditLog(graph.settings.clinical_url, graph.settings.secret, 30)
-    yield log
-    await log.close()
 
 
 @pytest_asyncio.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,14 +79,6 @@ class Read:
             return await connection.fetch(NEWEST, self.member.subject)
         finally:
             await connection.close()
-
-
-@pytest_asyncio.fixture
-async def log(graph: Graph) -> AsyncIterator[AuditLog]:
-    """A writer to the network's own audit."""
-    log = AuditLog(graph.settings.clinical_url, graph.settings.secret, 30)
-    yield log
-    await log.close()
 
 
 @pytest_asyncio.fixture

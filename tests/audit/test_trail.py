@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 from urllib.error import HTTPError
@@ -15,7 +15,6 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
 from db.audit import AuditLog
 from db.audit_chain import verify
@@ -47,14 +46,6 @@ query Q($id: ID!) {
   }
 }"""
 OF_REQUEST = "SELECT * FROM audit.event WHERE request_id = $1 ORDER BY seq"
-
-
-@pytest_asyncio.fixture
-async def log(network: Settings) -> AsyncIterator[AuditLog]:
-    """A writer to the network's own audit."""
-    log = AuditLog(network.clinical_url, network.secret, 30)
-    yield log
-    await log.close()
 
 
 @pytest.fixture

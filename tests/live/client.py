@@ -25,22 +25,26 @@ class Client:
 
     async def next(self) -> Answer:
         """The next message."""
-        return await asyncio.wait_for(self._coming(), TOLD_S)
+        coming = self._coming()
+        try:
+            return await asyncio.wait_for(coming, TOLD_S)
+        finally:
+            self._next = None
 
     async def silent(self) -> bool:
-        """Whether nothing comes for a while; what comes later is the next message."""
+        """Whether nothing comes for a while; what comes, then or later, is the next message."""
         done, _ = await asyncio.wait([self._coming()], timeout=QUIET_S)
         return not done
 
     async def aclose(self) -> None:
         """Ends the subscription, in the middle of waiting for a message too."""
-        if self._next is not None and not self._next.done():
+        if self._next is not None:
             self._next.cancel()
             await asyncio.wait([self._next])
         await self._answers.aclose()
 
     def _coming(self) -> asyncio.Future[Answer]:
-        if self._next is None or self._next.done():
+        if self._next is None:
             self._next = asyncio.ensure_future(anext(self._answers))
         return self._next
 

@@ -165,6 +165,7 @@ class _Made:
         self._first_file = partition * FILES_MAX
         self._place = 0
         self._waiting: list[tuple[int, int, bytes]] = []
+        self._bytes = 0
 
     async def add_patient(self, research_id: int, objects: Sequence[tuple[str, int]]) -> None:
         """Adds the objects (key, days by which dates move) of the next patient. Raises StoreError."""
@@ -181,8 +182,9 @@ class _Made:
                 row_id += 1
                 said.update(texts)
                 self._waiting.append((self._place, row_id, made))
+                self._bytes += len(made)
             self._place += 1
-            if sum(len(made) for *_, made in self._waiting) >= FILE_BYTES:
+            if self._bytes >= FILE_BYTES:
                 await self.flush()
         self.texts += ((research_id, text) for text in sorted(said))
 
@@ -219,6 +221,7 @@ class _Made:
         self.files.append(ReleaseFile(number, table.height, len(content), hashlib.sha256(content).hexdigest()))
         self.tables.append(table)
         self._waiting.clear()
+        self._bytes = 0
 
 
 def _made(content: bytes, subject: Subject) -> tuple[bytes, Sequence[str]]:

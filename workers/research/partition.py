@@ -43,11 +43,6 @@ class _Part:
     identifiers: pl.DataFrame
 
     @property
-    def facilities(self) -> Sequence[UUID]:
-        """Those that the project may read."""
-        return self.spilled.facilities
-
-    @property
     def asked(self) -> Sequence[UUID]:
         """Whose facts the other stores are asked for."""
         return [UUID(one) for one in self.patients["patient"]]
@@ -81,21 +76,21 @@ async def make_partition(sources: Sources, job: Job, partition: int, spilled: Sp
 
 
 async def _vitals(part: _Part) -> Frame:
-    async with part.sources.vitals.facilities(part.facilities) as reading:
-        source = await vitals.read_vitals(reading, part.sources.rate, part.job, part.asked, part.facilities)
+    async with part.sources.vitals.facilities(part.spilled.facilities) as reading:
+        source = await vitals.read_vitals(reading, part.sources.rate, part.job, part.asked, part.spilled.facilities)
     return vitals.made_vitals(source, part.job, part.patients, part.encounters)
 
 
 async def _notes(part: _Part) -> Frame:
     asked = part.patients["patient"].to_list()
-    source = await notes.read_notes(part.sources.notes, part.job, asked, part.facilities, part.spilled.labels)
+    source = await notes.read_notes(part.sources.notes, part.job, asked, part.spilled.facilities, part.spilled.labels)
     beside = (part.patients, part.encounters, part.identifiers, part.spilled.terms)
     return await asyncio.to_thread(notes.made_notes, source, part.job, *beside)
 
 
 async def _images(part: _Part) -> imaging.Images:
-    async with part.sources.imaging.facilities(part.facilities) as reading:
-        source = await imaging.read_images(reading, part.sources.rate, part.job, part.asked, part.facilities)
+    async with part.sources.imaging.facilities(part.spilled.facilities) as reading:
+        source = await imaging.read_images(reading, part.sources.rate, part.job, part.asked, part.spilled.facilities)
     beside = (part.patients, part.encounters, part.spilled.terms)
     return await imaging.made_images(part.sources, part.job, part.partition, source, *beside)
 

@@ -70,7 +70,7 @@ async def make_release(sources: Sources, job: Job) -> None:
         await sources.releases.drop(job.id, names)
     state = State.PUBLISHED if validated.passed else State.QUARANTINED
     await sources.jobs.end(job.id, state, report=validated.report, sha256=validated.sha256)
-    await sources.clear(job.id, state)
+    await sources.clear(job.id)
 
 
 async def _rare(sources: Sources, job: Job) -> Rare:

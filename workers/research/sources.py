@@ -17,7 +17,7 @@ from db.research import Research
 from db.settings import Settings
 from db.warehouse import Warehouse
 from db.warehouse_release import Releases
-from workers.research.job import Jobs, State
+from workers.research.job import Jobs
 from workers.research.reading import Rate
 
 TIMEOUT_S = 1800.0
@@ -61,12 +61,12 @@ class Sources:
         async with self.clinical.facilities(()) as reading:
             return bool((await reading.fetch(HAS_POSITION, position))[0][0])
 
-    async def clear(self, id: UUID, state: State) -> None:
-        """Deletes what an extraction that is over has staged, and its files unless they are published.
+    async def clear(self, id: UUID) -> None:
+        """Deletes what an extraction that is over has staged, and its files unless they are registered.
 
         Raises StoreError.
         """
-        prefix = staged_prefix(id) if state is State.PUBLISHED else release_prefix(id)
+        prefix = staged_prefix(id) if await self.releases.is_registered(id) else release_prefix(id)
         more, after = True, ""
         while more:
             page, more = await self.archive.worker_list(after, prefix=prefix)

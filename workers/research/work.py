@@ -119,19 +119,19 @@ class Work:
         except Ended as ended:
             if ended.code != "OVER":
                 await self._jobs.end(id, ended.state, error=ended.code)
-            await self._sources.clear(id, ended.state)
+            await self._sources.clear(id)
         except StoreError:
             raise
         except Exception as error:
             await self._jobs.end(id, State.FAILED, error=type(error).__name__)
-            await self._sources.clear(id, State.FAILED)
+            await self._sources.clear(id)
             raise
 
     async def _given_up(self, extraction: str, **_: int) -> None:
         """Notes that a store was not to be reached for too long; if that is the archive, what is staged stays there."""
         await self._jobs.end(UUID(extraction), State.FAILED, error="STORE_UNAVAILABLE")
         with suppress(StoreError):
-            await self._sources.clear(UUID(extraction), State.FAILED)
+            await self._sources.clear(UUID(extraction))
 
 
 async def tell_what_is_open(sources: Sources) -> None:
