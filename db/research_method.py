@@ -9,8 +9,10 @@ from db.policy import Phi
 
 APPROVABLE = frozenset({Phi.DATE, Phi.GEOGRAPHY, Phi.MEDICAL_RECORD_NUMBER})
 """Kinds that an IRB approval may name for TRUSTED."""
-IN_FORCE: LiteralString = """CASE method WHEN 'LIMITED' THEN p.data_use_expires >= current_date
-    WHEN 'TRUSTED' THEN p.irb_expires >= current_date ELSE true END"""
+TODAY: LiteralString = "(now() AT TIME ZONE 'UTC')::date"
+"""The day on which approvals are judged, whatever the server's time zone."""
+IN_FORCE: LiteralString = f"""CASE method WHEN 'LIMITED' THEN p.data_use_expires >= {TODAY}
+    WHEN 'TRUSTED' THEN p.irb_expires >= {TODAY} ELSE true END"""
 """Condition on a project `p`: what `method` demands of it has not expired."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from db.disclosure import THRESHOLD
-from db.research_method import Method
+from db.research_method import TODAY, Method
 from db.transaction import Transaction
 from loaders.reader import Reader
 from loaders.research_cohort import count
@@ -23,9 +23,8 @@ ROUNDED = 10
 PATIENTS = "patients"
 """Name of that count in what a request came to."""
 
-UNEXPIRED = "(now() AT TIME ZONE 'UTC')::date"
 PROJECT_FOR_REQUEST = f"""/* research_project_for_request */
-SELECT status, methods, data_use_expires >= {UNEXPIRED} AS data_use, irb_expires >= {UNEXPIRED} AS irb,
+SELECT status, methods, data_use_expires >= {TODAY} AS data_use, irb_expires >= {TODAY} AS irb,
     ARRAY(SELECT f.facility_id FROM research_facility AS f
         WHERE f.project_id = p.id AND f.approved_at IS NOT NULL AND f.revoked_at IS NULL) AS facility_ids
 FROM research_project AS p
@@ -62,7 +61,7 @@ SET cancelled_by = (SELECT (access.context()).subject),
     finished_at = CASE state WHEN 'QUEUED' THEN clock_timestamp() ELSE finished_at END
 WHERE id = $1::uuid"""
 
-TRUSTED = f"p.status = 'APPROVED' AND 'TRUSTED' = ANY (p.methods) AND p.irb_expires >= {UNEXPIRED}"
+TRUSTED = f"p.status = 'APPROVED' AND 'TRUSTED' = ANY (p.methods) AND p.irb_expires >= {TODAY}"
 VERSION_TO_ASK_OF = f"""/* research_version_to_ask_of */
 SELECT e.state = 'PUBLISHED' AND d.method = 'TRUSTED' AND {TRUSTED} AS allowed,
     access.research_holds(e.id, $2::bigint) AS held

@@ -8,7 +8,9 @@ from typing import Any
 
 import polars as pl
 
+from db.policy import Phi
 from db.research import Reading
+from workers.research.fields import kinds
 from workers.research.job import Job
 from workers.research.numbering import numbered
 from workers.research.reading import Rate, Types, read
@@ -42,6 +44,20 @@ class Ruled:
 
 
 @dataclass(frozen=True, slots=True)
+class Declared:
+    """A column of what another store has: the field of the graph that it is made of, or is like."""
+
+    type: Any
+    field: str
+    description: str
+
+    @property
+    def kinds(self) -> tuple[Phi, ...]:
+        """PHI kinds of the field."""
+        return kinds(self.type, self.field)
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """A table of a partition: rows under the rules, how many were read, what became of the values of each column."""
 
@@ -58,6 +74,12 @@ def ruled(job: Job, table: Table) -> Sequence[Ruled]:
         if rule is not None and rule is not Rule.SCRUB:
             found.append(Ruled(column, rule))
     return found
+
+
+def rules_of(job: Job, columns: Mapping[str, Declared]) -> Mapping[str, Rule]:
+    """Rules of those of these columns that a release may have."""
+    rules = {name: job.rule(column.kinds) for name, column in columns.items()}
+    return {name: rule for name, rule in rules.items() if rule is not None}
 
 
 def tables_of(job: Job) -> Sequence[Table]:

@@ -9,22 +9,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, LiteralString
+from typing import LiteralString
 from uuid import UUID
 
 import polars as pl
 
-from db.policy import Phi
 from db.release_files import file_key
 from db.research import Reading
 from db.warehouse_release import ReleaseFile
 from graph.imaging_study import ImagingInstance, ImagingSeries, ImagingStudy
 from loaders.research_cohort import in_days
 from workers.research.dicom import Reason, Refused, Subject, Uids, deidentified, texts
-from workers.research.facts import KEYS, Frame, change
-from workers.research.fields import kinds
+from workers.research.facts import KEYS, Declared, Frame, change, rules_of
 from workers.research.job import Job
 from workers.research.reading import Rate, Types, read
 from workers.research.rules import Rule, Terms, expression
@@ -66,28 +64,18 @@ TYPES: Types = {
     "key": pl.String,
 }
 PLACES = ("study", "series", "instance")
-FIELDS: Mapping[str, tuple[Any, str]] = {
-    "study": (ImagingSeries, "number"),
-    "series": (ImagingSeries, "number"),
-    "instance": (ImagingInstance, "number"),
-    "modality": (ImagingSeries, "modality"),
-    "body_site_system": (ImagingSeries, "body_site"),
-    "body_site_code": (ImagingSeries, "body_site"),
-    "sop_class_code": (ImagingInstance, "sop_class"),
-    "started": (ImagingStudy, "started"),
+COLUMNS = {
+    "study": Declared(ImagingSeries, "number", "Number of the study among those of the patient, the oldest first"),
+    "series": Declared(ImagingSeries, "number", "Number of the series in its study"),
+    "instance": Declared(ImagingInstance, "number", "Number of the object in its series"),
+    "modality": Declared(ImagingSeries, "modality", "DICOM modality of the series"),
+    "body_site_system": Declared(ImagingSeries, "body_site", "System of the body site's code"),
+    "body_site_code": Declared(ImagingSeries, "body_site", "Body part that the series shows"),
+    "sop_class_code": Declared(ImagingInstance, "sop_class", "DICOM SOP class UID of the object"),
+    "started": Declared(ImagingStudy, "started", "When the study was made"),
 }
-"""Field of the graph that each column is made of, or is like."""
-DESCRIPTIONS = {
-    "study": "Number of the study among those of the patient, the oldest first",
-    "series": "Number of the series in its study",
-    "instance": "Number of the object in its series",
-    "modality": "DICOM modality of the series",
-    "body_site_system": "System of the body site's code",
-    "body_site_code": "Body part that the series shows",
-    "sop_class_code": "DICOM SOP class UID of the object",
-    "started": "When the study was made",
-    OBJECT: "The DICOM file, by the basic profile of PS3.15: in the files of the table only",
-}
+"""Beside the objects, whose parts the profile judges."""
+OBJECT_DESCRIPTION = "The DICOM file, by the basic profile of PS3.15: in the files of the table only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +88,6 @@ class Images:
     """The table with the objects, as it stands in the release."""
     texts: pl.DataFrame
     """What the objects say (research_id, SAID), to be scanned."""
-
-
-def kinds_of(column: str) -> tuple[Phi, ...]:
-    """PHI kinds of the field that a column is made of; of the objects, whose parts the profile judges, none."""
-    return kinds(*FIELDS[column]) if column in FIELDS else ()
-
-
-def rules(job: Job) -> Mapping[str, Rule]:
-    """Columns that a release may have, with their rules."""
-    ruled = {name: job.rule(kinds_of(name)) for name in FIELDS}
-    return {name: rule for name, rule in ruled.items() if rule is not None} | {OBJECT: Rule.DICOM}
 
 
 async def read_images(
@@ -135,17 +112,17 @@ async def made_images(
     """
     joined = source.join(patients, on="patient", how="inner").join(encounters, on="encounter", how="left")
     ordered = joined.sort("research_id", *PLACES)
-    ruled = rules(job)
-    columns = [expression(rule, name, terms).alias(name) for name, rule in ruled.items() if name != OBJECT]
+    rules = rules_of(job, COLUMNS)
+    columns = [expression(rule, name, terms).alias(name) for name, rule in rules.items()]
     made = _Made(sources, job, partition, ordered.select(*KEYS, *columns))
-    days = pl.col("shift_days") if ruled.get("started") is Rule.SHIFT else pl.lit(0)
+    days = pl.col("shift_days") if rules.get("started") is Rule.SHIFT else pl.lit(0)
     for research_id, objects in ordered.select("research_id", "key", days=days).group_by(
         "research_id", maintain_order=True
     ):
         await made.add_patient(int(research_id[0]), objects.select("key", "days").rows())
     await made.flush()
     kept = pl.concat([made.table(), *made.tables])
-    changes = {name: change(rule, ordered[name], kept[name]) for name, rule in ruled.items() if name != OBJECT}
+    changes = {name: change(rule, ordered[name], kept[name]) for name, rule in rules.items()}
     counted = {"rule": Rule.DICOM.value, "given": ordered.height, "kept": kept.height, **made.refused}
     texts = pl.DataFrame(made.texts, {"research_id": pl.Int64, SAID: pl.String}, orient="row")
     return Images(Frame(kept, source.height, {**changes, OBJECT: counted}), made.files, texts)

@@ -10,10 +10,8 @@ import polars as pl
 
 from db.mongo import Mongo
 from db.notes_schema import CLINICAL_NOTES
-from db.policy import Phi
 from graph.clinical_note import ClinicalNote
-from workers.research.facts import KEYS, Frame, change
-from workers.research.fields import kinds
+from workers.research.facts import KEYS, Declared, Frame, change, rules_of
 from workers.research.job import Job
 from workers.research.rules import Rule, Terms, expression
 from workers.research.text import scrubbed
@@ -31,25 +29,12 @@ SCHEMA = {
     "text": pl.String,
     "authors": pl.List(pl.String),
 }
-FIELDS = {"type_system": "type", "type_code": "type", "date": "date", "text": "text"}
-"""Field of ClinicalNote that each column is made of."""
-DESCRIPTIONS = {
-    "type_system": "System of the type's code",
-    "type_code": "Type of the note, usually LOINC",
-    "date": "When the note was written",
-    "text": "Whole text of the note, scrubbed: not Safe Harbor by itself",
+COLUMNS = {
+    "type_system": Declared(ClinicalNote, "type", "System of the type's code"),
+    "type_code": Declared(ClinicalNote, "type", "Type of the note, usually LOINC"),
+    "date": Declared(ClinicalNote, "date", "When the note was written"),
+    "text": Declared(ClinicalNote, "text", "Whole text of the note, scrubbed: not Safe Harbor by itself"),
 }
-
-
-def kinds_of(column: str) -> tuple[Phi, ...]:
-    """PHI kinds of the field that a column is made of."""
-    return kinds(ClinicalNote, FIELDS[column])
-
-
-def rules(job: Job) -> Mapping[str, Rule]:
-    """Columns that a release may have, with their rules; a text has none under Safe Harbor."""
-    ruled = {name: job.rule(kinds_of(name)) for name in FIELDS}
-    return {name: rule for name, rule in ruled.items() if rule is not None}
 
 
 async def read_notes(
@@ -102,12 +87,12 @@ def made_notes(
     """The table of a release, of the patients (patient, research_id, shift_days) who stay, sorted by what it shows."""
     joined = source.join(patients, on="patient", how="inner").join(encounters, on="encounter", how="left")
     clean = scrubbed(joined, identifiers, shifted=job.definition.shift_dates)
-    ruled = rules(job)
+    rules = rules_of(job, COLUMNS)
     shown = [
         pl.col(name) if rule is Rule.SCRUB else expression(rule, name, terms).alias(name)
-        for name, rule in ruled.items()
+        for name, rule in rules.items()
     ]
     rows = clean.notes.select(*KEYS, *shown)
-    changes = {name: change(rule, joined[name], rows[name]) for name, rule in ruled.items()}
+    changes = {name: change(rule, joined[name], rows[name]) for name, rule in rules.items()}
     changes["text"] = {**changes["text"], **{f"tokens {token}": count for token, count in clean.tokens.items()}}
     return Frame(rows.sort(rows.columns), source.height, changes)

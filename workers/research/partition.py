@@ -78,7 +78,7 @@ async def make_partition(sources: Sources, job: Job, partition: int, spilled: Sp
 async def _vitals(part: _Part) -> Frame:
     async with part.sources.vitals.facilities(part.spilled.facilities) as reading:
         source = await vitals.read_vitals(reading, part.sources.rate, part.job, part.asked, part.spilled.facilities)
-    return vitals.made_vitals(source, part.job, part.patients, part.encounters)
+    return vitals.made_vitals(source, part.job, part.patients, part.encounters, part.spilled.terms)
 
 
 async def _notes(part: _Part) -> Frame:

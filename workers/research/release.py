@@ -17,7 +17,7 @@ from db.release_files import file_key
 from db.research_method import Method
 from db.warehouse_release import BINARY, Release, ReleaseColumn, ReleaseFile, ReleaseTable
 from workers.research import imaging, notes, vitals
-from workers.research.facts import ruled
+from workers.research.facts import ruled, rules_of
 from workers.research.job import Job, Stage, State
 from workers.research.partition import COUNTS, PATIENTS
 from workers.research.people import made_columns
@@ -40,6 +40,8 @@ TYPES: Mapping[pl.DataType | type[pl.DataType], str] = {
 }
 """Type in the warehouse of each type of a column."""
 
+ELSEWHERE = {vitals.NAME: vitals.COLUMNS, notes.NAME: notes.COLUMNS, imaging.NAME: imaging.COLUMNS}
+"""Columns of the tables whose rows are not in the clinical database."""
 KEY_COLUMNS = {
     "research_id": "Number of the patient in this project: random, of no meaning elsewhere",
     "row_id": "Number of the row among those of the patient in this table",
@@ -157,15 +159,12 @@ def _described(job: Job, name: str) -> Iterator[tuple[str, str, Sequence[Phi], R
     elif name in TABLES:
         for one in ruled(job, TABLES[name]):
             yield one.name, one.column.description, one.column.kinds, one.rule
-    elif name == notes.NAME:
-        for column, rule in notes.rules(job).items():
-            yield column, notes.DESCRIPTIONS[column], notes.kinds_of(column), rule
-    elif name == imaging.NAME:
-        for column, rule in imaging.rules(job).items():
-            yield column, imaging.DESCRIPTIONS[column], imaging.kinds_of(column), rule
     else:
-        for column in vitals.columns(job):
-            yield column, vitals.DESCRIPTIONS[column], vitals.kinds_of(column), Rule.KEEP
+        columns = ELSEWHERE[name]
+        for column, rule in rules_of(job, columns).items():
+            yield column, columns[column].description, columns[column].kinds, rule
+    if name == imaging.NAME:
+        yield imaging.OBJECT, imaging.OBJECT_DESCRIPTION, (), Rule.DICOM
 
 
 def _release(job: Job, tables: Sequence[ReleaseTable], validated: Validated) -> Release:

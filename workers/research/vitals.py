@@ -11,15 +11,13 @@ from uuid import UUID
 
 import polars as pl
 
-from db.policy import Phi
 from db.research import Reading
 from graph.vital_sign import VitalSign
 from loaders.research_cohort import in_days
-from workers.research.facts import KEYS, Frame, change
-from workers.research.fields import kinds
+from workers.research.facts import KEYS, Declared, Frame, change, rules_of
 from workers.research.job import Job
 from workers.research.reading import Rate, Types, read
-from workers.research.rules import Rule
+from workers.research.rules import Terms, expression
 
 NAME = "vitals"
 
@@ -43,35 +41,15 @@ TYPES: Types = {
     "mean": pl.Float64,
     "readings": pl.Int64,
 }
-FIELDS = {
-    "system": "code",
-    "code": "code",
-    "unit": "value_quantity",
-    "lowest": "value_quantity",
-    "highest": "value_quantity",
-    "mean": "value_quantity",
-    "readings": "value_quantity",
+COLUMNS = {
+    "system": Declared(VitalSign, "code", "System of the code"),
+    "code": Declared(VitalSign, "code", "What was measured"),
+    "unit": Declared(VitalSign, "value_quantity", "Unit of the values, UCUM code where the source has one"),
+    "lowest": Declared(VitalSign, "value_quantity", "Lowest value of the encounter"),
+    "highest": Declared(VitalSign, "value_quantity", "Highest value of the encounter"),
+    "mean": Declared(VitalSign, "value_quantity", "Mean of the values of the encounter"),
+    "readings": Declared(VitalSign, "value_quantity", "Number of values of the encounter"),
 }
-"""Field of VitalSign that each column is made of."""
-DESCRIPTIONS = {
-    "system": "System of the code",
-    "code": "What was measured",
-    "unit": "Unit of the values, UCUM code where the source has one",
-    "lowest": "Lowest value of the encounter",
-    "highest": "Highest value of the encounter",
-    "mean": "Mean of the values of the encounter",
-    "readings": "Number of values of the encounter",
-}
-
-
-def kinds_of(column: str) -> tuple[Phi, ...]:
-    """PHI kinds of the field that a column is made of."""
-    return kinds(VitalSign, FIELDS[column])
-
-
-def columns(job: Job) -> Sequence[str]:
-    """Columns that a release may have: those that their rule keeps."""
-    return [name for name in FIELDS if job.rule(kinds_of(name)) is Rule.KEEP]
 
 
 async def read_vitals(
@@ -81,9 +59,12 @@ async def read_vitals(
     return await read(reading, rate, TYPES, VITALS, list(patients), list(facilities), *job.range)
 
 
-def made_vitals(source: pl.DataFrame, job: Job, patients: pl.DataFrame, encounters: pl.DataFrame) -> Frame:
+def made_vitals(
+    source: pl.DataFrame, job: Job, patients: pl.DataFrame, encounters: pl.DataFrame, terms: Terms
+) -> Frame:
     """The table of a release, of the patients (patient, research_id) who stay, sorted by what it shows."""
     joined = source.join(patients, on="patient", how="inner").join(encounters, on="encounter", how="left")
-    rows = joined.select(*KEYS, *columns(job))
-    changes = {name: change(Rule.KEEP, joined[name], rows[name]) for name in columns(job)}
+    rules = rules_of(job, COLUMNS)
+    rows = joined.select(*KEYS, *(expression(rule, name, terms).alias(name) for name, rule in rules.items()))
+    changes = {name: change(rule, joined[name], rows[name]) for name, rule in rules.items()}
     return Frame(rows.sort(rows.columns), source.height, changes)
