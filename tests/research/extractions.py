@@ -7,7 +7,8 @@ import io
 import os
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -69,12 +70,17 @@ class Network:
 
     async def fetch(self, sql: str, *args: object) -> Sequence[tuple[Any, ...]]:
         """Rows of a statement of the databases' owner."""
-        connection = await asyncpg.connect(self.settings.clinical_url)
-        await connection.set_type_codec(
-            "jsonb", schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads
-        )
-        try:
+        async with self._owner() as connection:
             return [tuple(row) for row in await connection.fetch(sql, *args)]
+
+    @asynccontextmanager
+    async def _owner(self) -> AsyncGenerator[asyncpg.Connection]:
+        connection = await asyncpg.connect(self.settings.clinical_url)
+        try:
+            await connection.set_type_codec(
+                "jsonb", schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads
+            )
+            yield connection
         finally:
             await connection.close()
 
@@ -157,12 +163,13 @@ class Network:
         command = (sys.executable, "-m", "workers", "research", "work")
         return await asyncio.create_subprocess_exec(*command, cwd=ROOT, env={**os.environ, **environ}, stdout=DEVNULL)
 
-    async def until(self, extraction: UUID, sql: str, limit_s: float = LIMIT_S) -> None:
+    async def until(self, extraction: UUID, sql: str, limit_s: float = LIMIT_S, every_s: float = 0.05) -> None:
         """Waits until a condition on the extraction's row holds."""
-        async with asyncio.timeout(limit_s):
-            row = f"SELECT 1 FROM clinical.research_extraction WHERE id = $1 AND ({sql})"
-            while not await self.fetch(row, extraction):  # noqa: ASYNC110 - as a person would look
-                await asyncio.sleep(0.05)
+        row = f"SELECT 1 FROM clinical.research_extraction WHERE id = $1 AND ({sql})"
+        # One connection: to begin another takes a core for milliseconds, and what is measured beside would wait for it.
+        async with asyncio.timeout(limit_s), self._owner() as connection:
+            while not await connection.fetch(row, extraction):  # noqa: ASYNC110 - as a person would look
+                await asyncio.sleep(every_s)
 
 
 async def approved(settings: Settings) -> Network:
