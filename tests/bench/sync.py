@@ -32,6 +32,8 @@ from workers.migrate import migrate_all
 
 FACILITY = "INSERT INTO clinical.facility (id, code, name) VALUES ($1, 'SYNC', 'Sync Hospital')"
 WRITE = "UPDATE clinical.condition SET note = $3 WHERE facility_id = $1 AND patient_id = $2 AND code = $4"
+CONSUMERS = {"series", "summaries"}
+"""Those of the clinical database. One joins when it has made its copy from nothing, which is no lag."""
 LOOK_S = 0.2
 START_S, END_S = 60.0, 30.0
 """Seconds until the copies must have caught up with what was there, and with what was written."""
@@ -63,9 +65,9 @@ async def look(feed: Feed, seen: Mapping[str, list[tuple[float, int]]]) -> None:
 
 
 async def settled(feed: Feed, within_s: float) -> float:
-    """Seconds until every consumer has done everything. Raises AppError where that takes too long."""
+    """Seconds until every consumer has joined and done everything. Raises AppError where that takes too long."""
     began = time.monotonic()
-    while not (lags := await feed.lag()) or any(lag.events for lag in lags):
+    while {lag.consumer: lag.events for lag in await feed.lag()} != dict.fromkeys(CONSUMERS, 0):
         if time.monotonic() - began > within_s:
             raise AppError("The copies did not catch up.")
         await asyncio.sleep(LOOK_S / 4)
