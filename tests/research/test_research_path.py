@@ -20,7 +20,7 @@ STATE = """query ($id: ID!) { node(id: $id) { ... on ResearchExtraction {
 RELEASED = """query ($id: ID!) { researchDataset(id: $id, version: 1) { version method
     report { patientsIn patientsOut findings k json }
     lineage { extraction }
-    tables { name rowCount columns { name kind rule } rows(first: 5) { nodes { researchId values } }
+    tables { name rowCount columns { name description kind rule } rows(first: 5) { nodes { researchId values } }
         files { nodes { rows sha256 presignedUrl(expiresIn: 60) } } } } }"""
 LISTED = "{ researchDatasets(first: 100) { nodes { id title method } } }"
 REVOKED = "project { id status }"
@@ -50,6 +50,8 @@ async def test_from_a_proposal_to_parquet(graph: Graph) -> None:
     for table in found["tables"]:
         await assert_same(table)
     await assert_scrubbed(found)
+    described = {column["name"]: column["description"] for column in found["tables"][0]["columns"]}
+    assert described["zip5"] == "First five digits of the ZIP code"  # not what the graph says of its own, masked field
 
     closing = {"id": project["id"], "version": project["version"]}
     written(await send(graph, "revokeResearchProject", REVOKED, officer(graph), **closing))

@@ -81,13 +81,16 @@ KNOWN: Sequence[Known] = (
 """Columns that the patients table may have; which it has, the rules say, and under Safe Harbor the hierarchies too."""
 
 RENAMED = {
-    (Rule.YEAR, "death"): "death_year",
-    (Rule.BIRTH_YEAR, "birth_date"): "birth_year",
-    (Rule.AGE_BAND, "age"): "age_band",
-    (Rule.ZIP3, "postal_code"): "zip3",
-    (Rule.ZIP5, "postal_code"): "zip5",
+    (Rule.YEAR, "death"): ("death_year", "Year of death"),
+    (Rule.BIRTH_YEAR, "birth_date"): ("birth_year", "Year of birth, where it says no more than the age band"),
+    (Rule.AGE_BAND, "age"): (
+        "age_band",
+        "Band of years of the age when the release was made, or at death; from 90 on one",
+    ),
+    (Rule.ZIP3, "postal_code"): ("zip3", "First three digits of the ZIP code, 000 where few people live"),
+    (Rule.ZIP5, "postal_code"): ("zip5", "First five digits of the ZIP code"),
 }
-"""Names of columns that a rule makes something else of."""
+"""Names and descriptions of columns that a rule makes something else of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +112,10 @@ def made_columns(job: Job, hierarchies: Sequence[str]) -> Sequence[Made]:
         rule = job.rule(declared, known.use)
         if rule is None or rule is Rule.SCRUB:
             continue
-        name = RENAMED.get((rule, known.name), known.name)
+        described = field(known.type, known.field).description or ""
+        name, description = RENAMED.get((rule, known.name), (known.name, described))
         if job.definition.method is not Method.SAFE_HARBOR or name in hierarchies:
-            found.append(Made(name, known, rule, declared, field(known.type, known.field).description or ""))
+            found.append(Made(name, known, rule, declared, description))
     return found
 
 
