@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from db.errors import InvalidArgument
@@ -35,6 +35,8 @@ AGE_MAX = 90
 """Bound of an age: the oldest category is 90 or older (45 CFR 164.514(b)(2)(i)(C))."""
 ENTRIES_MAX, TOKENS_MAX, TOKEN_MAX = 10, 100, 300
 """Entries of a list, alternatives of an entry, characters of a token."""
+
+Bound = TypeVar("Bound", int, date)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,8 @@ class Cohort:
 
     def validate(self, path: str = "") -> None:
         """Raises InvalidArgument naming the part, in the client's words, that cannot be meant."""
-        for name, low, high in (("ageFrom", self.age_from, self.age_to), ("from", self.start, self.end)):
-            if low is not None and high is not None and low > high:  # type: ignore[operator]
+        for name, turned in (("ageFrom", _turned(self.age_from, self.age_to)), ("from", _turned(self.start, self.end))):
+            if turned:
                 raise InvalidArgument(f"{path}{name}", "must not be after its end")
         for name, age in (("ageFrom", self.age_from), ("ageTo", self.age_to)):
             if age is not None and not 0 <= age <= AGE_MAX:
@@ -141,6 +143,11 @@ def parse(stored: Mapping[str, Any]) -> Definition:
     cohort = Cohort(**parts)
     rest = {name: stored[name] for name in ("shift_dates", "strict", "age_band_years")}
     return Definition(cohort, tuple(stored["tables"]), Method(stored["method"]), **rest)
+
+
+def _turned(low: Bound | None, high: Bound | None) -> bool:
+    """Whether a range ends before it begins."""
+    return low is not None and high is not None and low > high
 
 
 def _check_entries(name: str, entries: Sequence[str]) -> None:

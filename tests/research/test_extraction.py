@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,7 +15,8 @@ import polars as pl
 import pytest
 import pytest_asyncio
 
-from db.release_files import file_key
+from db.errors import StoreError
+from db.release_files import CONTENT_TYPE, file_key
 from db.research_method import Method
 from db.settings import Settings
 from db.warehouse import Warehouse, release_table
@@ -23,10 +25,11 @@ from tests.bench import research_data
 from tests.research.extractions import EVERYTHING, FACILITIES, Ended, Network, approved
 from workers.research.anonymity import k_anonymity
 from workers.research.reading import Rate
-from workers.research.sources import CONNECTIONS, Sources
+from workers.research.sources import CONNECTIONS, Sources, staged_key
 from workers.research.tables import TABLES
 
 PATIENTS = 600
+DEAD = "snowflake://u:p@127.0.0.1:1/db/schema?account=a&protocol=http"
 K = 11
 WHO = """
 SELECT patient_id, research_id FROM vault.surrogate WHERE project_id = $1 AND research_id = ANY ($2::bigint[])"""
@@ -257,6 +260,36 @@ async def test_a_cancelled_extraction_ends_and_is_seen_by_nobody(net: Network) -
     assert (await net.ended(extraction)).state == "CANCELLED"
     await net.work()  # what the worker left in the queue
     assert await net.files(extraction) == []
+
+
+async def test_a_cancel_that_comes_late_leaves_a_release_s_files(net: Network) -> None:
+    """Beside a job that has just registered the release another one may find the extraction over, and tidy."""
+    extraction, ended = await net.made(Method.LIMITED, ("patients",))
+    assert ended.state == "PUBLISHED"
+    files = await net.files(extraction)
+    await cleared(net.settings, extraction)
+    assert await net.files(extraction) == files != []
+
+
+async def test_what_is_staged_goes_though_the_warehouse_is_down(net: Network) -> None:
+    extraction = uuid4()
+    kept = file_key(extraction, "patients", 0)
+    with pytest.raises(StoreError):
+        await cleared(replace(net.settings, warehouse_url=DEAD), extraction, kept)
+    assert await net.files(extraction) == [kept]
+    await cleared(net.settings, extraction)
+    assert await net.files(extraction) == []
+
+
+async def cleared(settings: Settings, extraction: UUID, *keys: str) -> None:
+    """Tidies after an extraction that left something staged, and files of these keys. Raises StoreError."""
+    sources = Sources(settings, Rate(None))
+    try:
+        for key in (staged_key(extraction, "patients", 0), *keys):
+            await sources.archive.worker_put(key, b"left", CONTENT_TYPE)
+        await sources.clear(extraction)
+    finally:
+        await sources.close()
 
 
 @pytest.mark.parametrize("table", [*TABLES_READ, "patient", "patient_name", "patient_identifier", "registration"])

@@ -62,11 +62,15 @@ class Sources:
             return bool((await reading.fetch(HAS_POSITION, position))[0][0])
 
     async def clear(self, id: UUID) -> None:
-        """Deletes what an extraction that is over has staged, and its files unless they are registered.
+        """Deletes what an extraction that is over has staged, and then its files unless they are registered.
 
-        Raises StoreError.
+        Raises StoreError; where that is the warehouse's, what was staged is gone.
         """
-        prefix = staged_prefix(id) if await self.releases.is_registered(id) else release_prefix(id)
+        await self._delete(staged_prefix(id))
+        if not await self.releases.is_registered(id):
+            await self._delete(release_prefix(id))
+
+    async def _delete(self, prefix: str) -> None:
         more, after = True, ""
         while more:
             page, more = await self.archive.worker_list(after, prefix=prefix)

@@ -27,7 +27,7 @@ MEMBERS_NAME, IDENTIFIERS_NAME = "members", "identifiers"
 TOGETHER_MAX = 5
 """Partitions of a group at most: the largest of its tables is in memory as a whole."""
 GROUPS_MIN = 4
-"""Groups of an extraction, where it has as many partitions: what several workers share."""
+"""Groups of an extraction where it has as many partitions, or one less: what several workers share."""
 
 MEMBERS: LiteralString = """/* research_members */
 SELECT DISTINCT m.research_id, m.patient_id::text AS patient, s.shift_days

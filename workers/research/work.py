@@ -128,7 +128,7 @@ class Work:
             raise
 
     async def _given_up(self, extraction: str, **_: int) -> None:
-        """Notes that a store was not to be reached for too long; if that is the archive, what is staged stays there."""
+        """Notes that a store was not to be reached for too long; if that is the archive, what it has stays there."""
         await self._jobs.end(UUID(extraction), State.FAILED, error="STORE_UNAVAILABLE")
         with suppress(StoreError):
             await self._sources.clear(UUID(extraction))
